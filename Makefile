@@ -1,0 +1,50 @@
+# Two commands do all the set-up: `make demo` and `make test`. Each makes .venv if it is not there.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+UV := $(BIN)/uv pip
+COMPILE := compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate --generate-hashes
+# Bytecode is compiled at installation: otherwise the first command of each kind would do it, and take seconds more.
+INSTALL := install --quiet --compile-bytecode --require-hashes
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: install install-test demo test check bench lock clean
+
+install: .venv/.installed
+install-test: .venv/.installed-test
+
+demo: install
+	$(BIN)/everfit demo $(ARGS)
+
+test: install-test
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+check: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m benchmarks $(NAME)
+
+# Resolves anew within pyproject.toml's bounds; look at the difference and run the tests before committing it.
+lock: $(BIN)/uv
+	$(UV) $(COMPILE) --upgrade --extra demo pyproject.toml -o requirements.lock
+	$(UV) $(COMPILE) --upgrade --extra test pyproject.toml -o requirements-test.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+$(BIN)/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet 'uv>=0.9,<1'
+
+.venv/.installed: $(BIN)/uv requirements.lock pyproject.toml
+	$(UV) $(INSTALL) -r requirements.lock
+	$(UV) install --quiet --no-deps --editable .
+	touch $@
+
+.venv/.installed-test: .venv/.installed requirements-test.lock
+	$(UV) $(INSTALL) -r requirements-test.lock
+	touch $@

@@ -1,0 +1,221 @@
+"""The definition of a pipeline: one section for each step, in the order and words of the loop."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+
+from base.contract import DataContract
+from base.documents import as_document
+from base.schedules import check_cron, check_timezone
+from base.times import Duration
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def is_function(source: str) -> bool:
+    """Tell a function of the user's code (``module:function``) from a path or URL.
+
+    Examples
+    --------
+    >>> is_function("features:load_flights"), is_function("data/*.parquet"), is_function("s3://bucket/key")
+    (True, False, False)
+    """
+    return _FUNCTION.fullmatch(source) is not None
+
+
+def _function(value: str) -> str:
+    if not is_function(value):
+        raise ValueError("expected module:function, such as 'features:add_calendar'")
+    return value
+
+
+def _import_path(value: str) -> str:
+    if _IMPORT_PATH.fullmatch(value) is None:
+        raise ValueError("expected an import path, such as 'sklearn.ensemble.HistGradientBoostingClassifier'")
+    return value
+
+
+def _plain_parameters(value: dict[str, Any]) -> dict[str, Any]:
+    # What YAML can hold and JSON cannot (a date, .inf) would come back from the registry as something else.
+    if as_document(value) != value:
+        raise ValueError("expected text, finite numbers, true, false, null, lists and objects")
+    return value
+
+
+Whole = Annotated[int, Strict()]
+"""An integer that is written as one: true, 1.0 and '1' are none."""
+
+Fraction = Annotated[float, Strict()]
+"""A number that is written as one."""
+
+NOTHING = timedelta(0)
+
+
+class Section(BaseModel):
+    """A part of the definition: frozen, and no key is let through unread."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Target(Section):
+    """A target that is computed from columns, such as ``tips > 0.2 * fare``."""
+
+    name: str
+    expression: str
+
+
+class ExtractSpec(Section):
+    """Where the rows come from."""
+
+    source: str = Field(description="A file, folder, glob, or a function of the user's code as module:function.")
+    label_delay: Duration = Field(NOTHING, ge=NOTHING, description="How long after its time a row's target is known.")
+
+
+class ValidateDataSpec(Section):
+    """What the rows must be."""
+
+    contract: str | None = Field(None, description="The contract's file, beside the definition.")
+    min_rows: Whole = Field(100, ge=1)
+    max_quarantined_share: Fraction = Field(0.05, ge=0, le=1)
+
+
+class SplitSpec(Section):
+    """How much of the newest data judges the model."""
+
+    validation: Fraction = Field(0.15, gt=0, lt=1)
+    test: Fraction = Field(0.15, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> SplitSpec:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation + test = {self.validation + self.test:g} leaves no rows to train on")
+        return self
+
+
+class PrepareSpec(Section):
+    """What the estimator sees of a row."""
+
+    features: tuple[Annotated[str, AfterValidator(_function)], ...] = ()
+    exclude: tuple[str, ...] = Field((), description="Columns that never reach an estimator: leaks, identifiers.")
+    numeric: tuple[str, ...] = Field((), description="Columns to take as quantities, whatever their type.")
+    categorical: tuple[str, ...] = Field((), description="Columns to take as categories, whatever their type.")
+    split: SplitSpec = SplitSpec()
+
+    @model_validator(mode="after")
+    def _a_column_has_one_kind(self) -> PrepareSpec:
+        for one, other in (("numeric", "categorical"), ("numeric", "exclude"), ("categorical", "exclude")):
+            if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
+                raise ValueError(f"{', '.join(map(repr, both))} stands in {one} and in {other}")
+        return self
+
+
+class EstimatorSpec(Section):
+    """One estimator to try."""
+
+    estimator: Annotated[str, AfterValidator(_import_path)]
+    parameters: Annotated[dict[str, Any], AfterValidator(_plain_parameters)] = {}
+
+
+class TrainSpec(Section):
+    """What is fitted; without estimators, gradient boosting with its usual parameters."""
+
+    estimators: tuple[EstimatorSpec, ...] = ()
+    seed: Whole = Field(0, ge=0, lt=2**32)
+
+
+class EvaluateSpec(Section):
+    """What is measured."""
+
+    slices: tuple[str, ...] = Field((), description="Columns whose values cut the test rows into slices.")
+
+
+class ValidateModelSpec(Section):
+    """When a challenger may replace the champion."""
+
+    confidence: Fraction = Field(0.95, gt=0.5, lt=1)
+    cannot_tell: Literal["champion", "fresher", "auto"] = "auto"
+    max_slice_regression: Fraction | None = Field(
+        None, gt=0, description="Largest relative rise of the loss in any declared slice."
+    )
+
+
+class ServeSpec(Section):
+    """How predictions are served."""
+
+    threshold: Fraction = Field(0.5, gt=0, lt=1, description="From which probability the second class is predicted.")
+
+
+class MonitorSpec(Section):
+    """When the served model is doubted."""
+
+    window: Duration = Field(timedelta(days=7), gt=NOTHING)
+    min_rows: Whole = Field(200, ge=1)
+    max_drifted_share: Fraction = Field(0.5, gt=0, le=1)
+    max_loss_increase: Fraction = Field(0.1, gt=0, description="Relative to the loss on the test rows at promotion.")
+
+
+class TriggersSpec(Section):
+    """What starts a training, beside a person."""
+
+    schedule: Annotated[str, AfterValidator(check_cron)] | None = None
+    timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
+    cooldown: Duration = Field(NOTHING, ge=NOTHING)
+
+
+class PipelineSpec(Section):
+    """A pipeline, declared once."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    description: str = ""
+    owner: str = ""
+    task: Literal["classification", "regression"]
+    target: str | Target
+    time: str | None = None
+    extract: ExtractSpec
+    validate_data: ValidateDataSpec = ValidateDataSpec()
+    prepare: PrepareSpec = PrepareSpec()
+    train: TrainSpec = TrainSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
+    validate_model: ValidateModelSpec = ValidateModelSpec()
+    serve: ServeSpec = ServeSpec()
+    monitor: MonitorSpec = MonitorSpec()
+    triggers: TriggersSpec = TriggersSpec()
+
+    @property
+    def target_column(self) -> str:
+        """The column that is predicted."""
+        return self.target if isinstance(self.target, str) else self.target.name
+
+    @model_validator(mode="after")
+    def _target_is_no_feature(self) -> PipelineSpec:
+        for kind in ("numeric", "categorical"):
+            if self.target_column in getattr(self.prepare, kind):
+                raise ValueError(f"the target {self.target_column!r} stands in prepare.{kind}")
+        return self
+
+
+class Pipeline(BaseModel):
+    """A definition with all that belongs to it: its contract and the user's code beside it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: PipelineSpec
+    contract: DataContract | None
+    file: Path
+    code: dict[str, bytes]
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name, which is its model's name too."""
+        return self.spec.name
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the definition start."""
+        return self.file.parent

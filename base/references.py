@@ -1,0 +1,167 @@
+"""What travels between steps: small frozen references, never frames or fitted models."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from base.artifacts import Artifact
+from base.contract import ColumnType
+
+Trigger = Literal["person", "schedule", "drift", "performance", "webhook"]
+"""What can ask for a training."""
+
+
+def _unmeasured(value: object) -> object:
+    return math.nan if value is None else value
+
+
+Metric = Annotated[float, BeforeValidator(_unmeasured)]
+"""A measured figure; one that could not be measured is NaN, and null in every stored document."""
+
+
+class Reference(BaseModel):
+    """A frozen JSON document that names stored content by digest."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Snapshot(Reference):
+    """What was extracted: time-ordered rows as content-hashed Parquet."""
+
+    artifact: Artifact
+    n_rows: int
+    columns: dict[str, str]
+    time: str | None
+    first: datetime | None = None
+    watermark: datetime | None = None
+
+
+class ValidatedData(Reference):
+    """The good rows of a snapshot, and the quarantined ones with their reasons."""
+
+    good: Artifact
+    n_rows: int
+    quarantined: Artifact | None
+    reasons: dict[str, int]
+    report: Artifact
+
+    @property
+    def n_quarantined(self) -> int:
+        """How many rows were set aside."""
+        return sum(self.reasons.values())
+
+
+class Part(Reference):
+    """A stretch of consecutive rows, [start, stop)."""
+
+    start: int
+    stop: int
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows the part has."""
+        return self.stop - self.start
+
+
+class TrainingData(Reference):
+    """Time-ordered rows cut into train, validation and test, with the kind of each feature."""
+
+    artifact: Artifact
+    train: Part
+    validation: Part
+    test: Part
+    inputs: dict[str, ColumnType]
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    left_out: dict[str, str]
+    classes: tuple[str | int | float | bool, ...] | None
+    first: datetime | None
+    learnt_until: datetime | None
+    watermark: datetime | None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What the estimator sees, in order."""
+        return (*self.numeric, *self.categorical)
+
+
+class Candidate(Reference):
+    """One fit: an estimator with its parameters, and what it reached on the validation rows."""
+
+    estimator: str
+    parameters: dict[str, Any]
+    validation_loss: float | None = None
+    fit_seconds: float = 0.0
+    error: str | None = None
+
+
+class Candidates(Reference):
+    """All fits of a run, and the model of the best, fitted on train and validation rows."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: int
+    model: Artifact
+    seed: int
+
+
+class SliceMetrics(Reference):
+    """The metrics over the rows where *column* has *value*."""
+
+    column: str
+    value: str
+    n_rows: int
+    metrics: dict[str, Metric]
+
+
+class Evaluation(Reference):
+    """What a model, and beside it the champion and a trivial baseline, reached on the same unseen rows."""
+
+    n_rows: int
+    metrics: dict[str, Metric]
+    baseline: dict[str, Metric]
+    champion: dict[str, Metric] | None
+    champion_version: int | None
+    n_seen_by_champion: int = 0
+    slices: tuple[SliceMetrics, ...]
+    losses: Artifact
+    report: Artifact
+
+
+class Check(Reference):
+    """One question of the gate, with its answer and the figures behind it."""
+
+    name: str
+    passed: bool
+    evidence: str
+
+
+class Verdict(Reference):
+    """Whether the challenger may serve, and why, as data."""
+
+    outcome: Literal["first", "better", "worse", "cannot tell", "refused"]
+    promote: bool
+    reason: str
+    loss: str
+    difference: float | None
+    interval: tuple[float, float] | None
+    confidence: float
+    n_rows: int
+    n_blocks: int
+    checks: tuple[Check, ...]
+    champion_version: int | None
+    champion_revision: int
+
+
+class Promotion(Reference):
+    """The registered model version, and whether the champion alias moved to it."""
+
+    model: str
+    version: int
+    promoted: bool
+    environment: str
+    revision: int
+    manifest: Artifact

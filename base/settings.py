@@ -1,0 +1,56 @@
+"""The settings of an installation: environment (``EVERFIT_*``) over ``.env`` over defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that differs between a laptop and a company, in one place.
+
+    Examples
+    --------
+    >>> settings = Settings(home=Path("/srv/everfit"))
+    >>> settings.artifacts
+    '/srv/everfit/artifacts'
+    >>> Settings(database_url="postgresql://me:secret@db/everfit").database_url
+    SecretStr('**********')
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EVERFIT_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".everfit"), description="Folder of everything that Everfit keeps on this machine.")
+    database_url: SecretStr | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home folder.")
+    artifacts_url: str | None = Field(None, description="Any fsspec URL; default: a folder in the home folder.")
+    environment: str = Field("prod", description="Whose aliases are read and moved: dev, staging or prod.")
+    prefect_host: str = Field("127.0.0.1", description="Where `everfit up` binds Prefect's server.")
+    prefect_port: int = Field(4200, description="Port of Prefect's server in the embedded set-up.")
+    service_host: str = Field("127.0.0.1", description="Where the prediction service binds.")
+    service_port: int = Field(8400, description="Port of the prediction service.")
+    follow_seconds: float = Field(0.5, gt=0, description="How often the service looks whether an alias has moved.")
+    max_rows: int = Field(10_000, ge=1, description="Rows that one prediction request may hold.")
+    max_body_bytes: int = Field(32 << 20, ge=1024, description="Bytes that the body of one request may hold.")
+    segment_rows: int = Field(50_000, ge=1, description="Predictions after which a segment of the log is sealed.")
+    worker_poll_seconds: float = Field(0.3, gt=0, description="How often the warm worker asks for granted runs.")
+    fit_threads: int = Field(
+        1, ge=1, description="OpenMP threads of one fit; more can be slower when machines are busy."
+    )
+    lease_seconds: float = Field(60, gt=0, description="A run that has not been heard of for so long is dead.")
+    trusted_types: tuple[str, ...] = Field(
+        (), description="Types a model file may hold beside the built-in allow-list, by full name."
+    )
+
+    @property
+    def database(self) -> str:
+        """The registry's database as a SQLAlchemy URL, with its password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home.absolute() / 'everfit.db'}"
+
+    @property
+    def artifacts(self) -> str:
+        """The artifact store's place: a folder or an fsspec URL."""
+        return self.artifacts_url or str(self.home.absolute() / "artifacts")

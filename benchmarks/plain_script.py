@@ -1,0 +1,163 @@
+"""The floor: the work of one `everfit train examples/flight_delay` in one plain script of pandas and scikit-learn.
+
+``python -m benchmarks.plain_script FOLDER [--expectations]`` does what the seven steps do to a first model, and
+keeps none of what the loop remembers: no snapshot, no lineage, no verdict, nothing to resume. With
+``--expectations`` Great Expectations judges the rows, as it does in Everfit; without it a few lines of pandas do.
+The last line of the output is JSON: the seconds of each part, and the metrics, by which one sees that it is the
+same work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+STARTED = time.perf_counter()
+
+import joblib  # noqa: E402  (the imports are a part of what is measured)
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+import pandas as pd  # noqa: E402
+from sklearn.compose import ColumnTransformer  # noqa: E402
+from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: E402
+from sklearn.metrics import (  # noqa: E402
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
+from sklearn.model_selection import StratifiedKFold  # noqa: E402
+from sklearn.pipeline import Pipeline  # noqa: E402
+from sklearn.preprocessing import TargetEncoder  # noqa: E402
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "flight_delay"
+TARGET, TIME = "late", "departure"
+NOT_NULL = ["departure", "carrier", "origin", "dest", "distance", "sched_arr_time", "late"]
+BOUNDS = {
+    "distance": (1, None),
+    "sched_arr_time": (0, 2400),
+    "humid": (0, 100),
+    "wind_speed": (0, None),
+    "precip": (0, None),
+    "visib": (0, None),
+    "seats": (1, None),
+}
+ORIGINS = ["EWR", "JFK", "LGA"]
+CATEGORICAL = ["carrier", "origin", "dest", "engine"]
+PARAMETERS = {"max_iter": 150, "learning_rate": 0.08, "min_samples_leaf": 100, "random_state": 0}
+SLICES = ["origin", "carrier"]
+
+_FEWEST_ROWS, _FEWEST_SLICE_ROWS, _MOST_SLICES = 50, 30, 20
+
+
+def check(rows: pd.DataFrame) -> None:
+    """Check the rules of contract.yaml with pandas."""
+    assert len(rows) >= _FEWEST_ROWS
+    assert rows[TARGET].nunique() == 2
+    for name in NOT_NULL:
+        assert rows[name].notna().all(), name
+    for name, (low, high) in BOUNDS.items():
+        values = rows[name].dropna()
+        assert low is None or (values >= low).all(), name
+        assert high is None or (values <= high).all(), name
+    assert rows["origin"].dropna().isin(ORIGINS).all()
+
+
+def check_with_great_expectations(rows: pd.DataFrame) -> None:
+    """Check the same rules with Great Expectations."""
+    import great_expectations as gx
+    import great_expectations.expectations
+
+    gxe: Any = great_expectations.expectations
+    context: Any = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    suite = gx.ExpectationSuite(name="flights")
+    suite.add_expectation(gxe.ExpectTableRowCountToBeBetween(min_value=_FEWEST_ROWS))
+    for name in NOT_NULL:
+        suite.add_expectation(gxe.ExpectColumnValuesToNotBeNull(column=name))
+    for name, (low, high) in BOUNDS.items():
+        suite.add_expectation(gxe.ExpectColumnValuesToBeBetween(column=name, min_value=low, max_value=high))
+    suite.add_expectation(gxe.ExpectColumnValuesToBeInSet(column="origin", value_set=ORIGINS))
+    asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("flights")
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": rows})
+    result = batch.validate(suite, result_format="SUMMARY")
+    assert result.success, result
+
+
+def cut(moments: pd.Series[Any], share: float) -> int:
+    """Return the row, near *share* of all, at which the moment changes."""
+    changes = np.flatnonzero(np.diff(moments.astype("int64").to_numpy())) + 1
+    return int(changes[np.argmin(np.abs(changes - round(len(moments) * share)))])
+
+
+def measure(truth: npt.NDArray[np.bool_], score: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Measure probabilities against the truth."""
+    called = score >= 0.5
+    return {
+        "log_loss": log_loss(truth, score),
+        "accuracy": accuracy_score(truth, called),
+        "brier": brier_score_loss(truth, score),
+        "f1": f1_score(truth, called, zero_division=0),
+        "roc_auc": roc_auc_score(truth, score),
+        "average_precision": average_precision_score(truth, score),
+    }
+
+
+def main() -> None:
+    """Extract, check, prepare, fit, measure, save."""
+    folder = Path(sys.argv[1])
+    clock = {"imports": time.perf_counter() - STARTED}
+
+    def lap(name: str) -> None:
+        clock[name] = time.perf_counter() - STARTED - sum(clock.values())
+
+    sys.path.insert(0, str(EXAMPLE))
+    example = import_module("features")
+    rows = example.load_flights().sort_values(TIME, kind="stable", ignore_index=True)
+    lap("extract")
+    (check_with_great_expectations if "--expectations" in sys.argv else check)(rows)
+    lap("check")
+    rows = example.add_schedule(rows)
+    numeric = [name for name in rows.columns if name not in {*CATEGORICAL, TARGET, TIME}]
+    features = rows[numeric + CATEGORICAL].astype(dict.fromkeys(numeric, np.float32))
+    truth = rows[TARGET].to_numpy(dtype=bool)
+    # The validation part chooses between estimators; there is one, which is fitted on both parts.
+    stop = cut(rows[TIME], 0.9)
+    lap("prepare")
+    encoding = ColumnTransformer(
+        [
+            ("numeric", "passthrough", numeric),
+            ("categorical", TargetEncoder(cv=StratifiedKFold(5, shuffle=True, random_state=0)), CATEGORICAL),
+        ],
+        verbose_feature_names_out=False,
+    )
+    model = Pipeline([("encode", encoding), ("estimate", HistGradientBoostingClassifier(**PARAMETERS))])
+    model.fit(features[:stop], truth[:stop])
+    lap("fit")
+    score = model.predict_proba(features[stop:])[:, 1]
+    newest, answers = rows[stop:], truth[stop:]
+    metrics = measure(answers, score)
+    baseline = measure(answers, np.full(len(answers), truth[:stop].mean()))
+    losses = -np.log(np.where(answers, score, 1 - score))
+    slices = {}
+    for column in SLICES:
+        counts = newest[column].value_counts()
+        for value in counts[counts >= _FEWEST_SLICE_ROWS].index[:_MOST_SLICES]:
+            slices[f"{column} = {value}"] = float(losses[(newest[column] == value).to_numpy()].mean())
+    lap("evaluate")
+    folder.mkdir(parents=True, exist_ok=True)
+    joblib.dump(model, folder / "model.joblib", compress=3)
+    document = {"metrics": metrics, "baseline": baseline, "slices": slices, "rows": len(rows)}
+    (folder / "metrics.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    lap("save")
+    print(json.dumps({"seconds": clock, **document}))
+
+
+if __name__ == "__main__":
+    main()

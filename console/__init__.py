@@ -1,0 +1,1 @@
+"""Floor 8: look and act, from the command line."""

@@ -1,0 +1,73 @@
+"""Continuous training: the seven steps from a source to a served model, in their order."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow, runtime
+
+from base.pipeline import Pipeline
+from base.references import Trigger
+from base.settings import Settings
+from base.times import as_utc
+from registry.pipelines import find_pipeline
+from registry.runs import RunUnderWay
+from registry.store import Registry, open_registry
+from tasks.data_validation import validate_data_step
+from tasks.evaluation import evaluate_step
+from tasks.execution import RunReference
+from tasks.extraction import extract_step
+from tasks.model_validation import validate_model_step
+from tasks.preparation import prepare_step
+from tasks.promotion import Judged, promote_step
+from tasks.publication import publish_run
+from tasks.run_record import close_run, find_champion, keep_run, name_actor, suppress_trigger
+from tasks.training import train_step
+
+
+@flow(name="continuous-training", flow_run_name="train {pipeline}", validate_parameters=True)
+def continuous_training(
+    pipeline: str, as_of: datetime | None = None, trigger: Trigger = "person", reason: str = ""
+) -> dict[str, Any]:
+    """Train a challenger, judge it against the champion, and promote it if the evidence says so.
+
+    Args:
+        pipeline: The name of a registered pipeline, or the path of its definition.
+        as_of: Look at the data as it was known at this moment; empty: all there is.
+        trigger: What asks for this training.
+        reason: Why it is asked for, in words; the record of the run keeps it.
+    """
+    settings = Settings()
+    as_of = None if as_of is None else as_utc(as_of)
+    registry = open_registry(settings)
+    definition = find_pipeline(registry, pipeline)
+    flow_run = runtime.flow_run.id
+    try:
+        with keep_run(definition, settings, as_of=as_of, trigger=trigger, reason=reason, prefect_run=flow_run) as run:
+            return _train(run, definition, registry, as_of, trigger)
+    except RunUnderWay as under_way:
+        return suppress_trigger(registry, under_way, trigger, reason, flow_run)
+
+
+def _train(
+    run: RunReference, definition: Pipeline, registry: Registry, as_of: datetime | None, trigger: Trigger
+) -> dict[str, Any]:
+    snapshot = extract_step(run, as_of)
+    validated = validate_data_step(run, snapshot)
+    data = prepare_step(run, validated)
+    candidates = train_step(run, data)
+    champion = find_champion(registry, run, definition.name)
+    evaluation = evaluate_step(run, validated, data, candidates, champion)
+    verdict = validate_model_step(run, evaluation, champion, trigger)
+    judged = Judged(
+        snapshot=snapshot,
+        validated=validated,
+        data=data,
+        candidates=candidates,
+        evaluation=evaluation,
+        verdict=verdict,
+    )
+    promotion = promote_step(run, judged, name_actor(trigger))
+    close_run(registry, run, promotion, verdict.reason)
+    return publish_run(run, judged, promotion)

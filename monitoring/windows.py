@@ -1,0 +1,117 @@
+"""Windows of served traffic: cut, checked against the champion's reference, and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow.parquet as pq
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from base.artifacts import ArtifactStore
+from base.pipeline import MonitorSpec
+from features.plan import build_features
+from monitoring.drift import DriftPage, measure_drift
+from monitoring.performance import PerformanceReport, measure_performance
+from registry.manifest import ModelManifest
+from registry.tables import WindowRow
+from serving.traffic import join_labels, read_labels, read_traffic
+
+Outcome = Literal["healthy", "drift", "performance", "too few rows"]
+
+
+@dataclass(frozen=True)
+class WindowReport:
+    """What one window showed, and what it calls for."""
+
+    start: datetime
+    stop: datetime
+    n_rows: int
+    drift: DriftPage | None
+    performance: PerformanceReport
+    outcome: Outcome
+    reason: str
+
+
+def check_window(
+    home: Path,
+    manifest: ModelManifest,
+    spec: MonitorSpec,
+    artifacts: ArtifactStore,
+    *,
+    start: datetime,
+    stop: datetime,
+    with_page: bool = False,
+) -> WindowReport:
+    """Check the served rows of [start, stop): have the features moved, and does the loss still hold?
+
+    Loss is judged first: on labelled rows it says that the model is wrong, while drift says only that the
+    world looks different.
+    """
+    traffic = read_traffic(home, manifest.model, start=start, stop=stop)
+    performance = measure_performance(join_labels(traffic, read_labels(home, manifest.model)), manifest)
+    if len(traffic) < spec.min_rows:
+        reason = f"{len(traffic):,} rows, expected at least {spec.min_rows:,}"
+        return WindowReport(start, stop, len(traffic), None, performance, "too few rows", reason)
+    reference = pq.read_table(artifacts.local_path(manifest.reference)).to_pandas()
+    current = build_features(_inputs(traffic, manifest), manifest.plan, manifest.load_code(artifacts))
+    plan = manifest.plan
+    drift = measure_drift(reference, current, numeric=plan.numeric, categorical=plan.categorical, with_page=with_page)
+    outcome, reason = judge_window(drift, performance, spec)
+    return WindowReport(start, stop, len(traffic), drift, performance, outcome, reason)
+
+
+def judge_window(drift: DriftPage, performance: PerformanceReport, spec: MonitorSpec) -> tuple[Outcome, str]:
+    """Say what a window calls for, with the figures."""
+    report = drift.report
+    moved = f"{len(report.drifted)} of {len(report.columns)} features drifted"
+    if report.drifted:
+        moved += f" ({', '.join(report.drifted[:3])}{', …' if len(report.drifted) > 3 else ''})"
+    if performance.increase is None:
+        held = "no labels yet"
+    else:
+        held = (
+            f"{performance.loss} {performance.metrics[performance.loss]:.4f} "
+            f"on {performance.n_labelled:,} labelled rows, "
+            f"{performance.increase:+.1%} against {performance.expected:.4f} at promotion"
+        )
+    if performance.increase is not None and performance.increase > spec.max_loss_increase:
+        return "performance", f"{held} (limit {spec.max_loss_increase:+.1%}); {moved}"
+    if report.share > spec.max_drifted_share:
+        return "drift", f"{moved}, limit {spec.max_drifted_share:.0%}; {held}"
+    return "healthy", f"{held}; {moved}"
+
+
+def due_windows(
+    session: Session, home: Path, model: str, *, length: timedelta, label_delay: timedelta, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """List the windows that are over, whose labels have had time to come, and that no one has checked.
+
+    The first window starts at midnight (UTC) of the first served row, each next one where another ended. A
+    stretch without any row has no windows: a single row of 1970 must not bring thousands of them.
+    """
+    last = session.exec(select(func.max(WindowRow.stop)).where(WindowRow.model == model)).one()
+    moments = read_traffic(home, model, start=last, stop=until - label_delay)["event_time"]
+    if moments.empty:
+        return []
+    origin = pd.Timestamp(last) if last is not None else moments.iloc[0].floor("D")
+    starts = [(origin + number * length).to_pydatetime() for number in sorted(set((moments - origin) // length))]
+    return [(start, start + length) for start in starts if start + length + label_delay <= until]
+
+
+def list_windows(session: Session, model: str) -> list[WindowRow]:
+    """List the checked windows of a model in their order."""
+    return list(session.exec(select(WindowRow).where(WindowRow.model == model).order_by(col(WindowRow.start))))
+
+
+def _inputs(traffic: pd.DataFrame, manifest: ModelManifest) -> pd.DataFrame:
+    """Take the model's inputs out of the traffic; one that the served rows did not have is missing."""
+    columns: dict[str, Any] = {}
+    for name in manifest.plan.inputs:
+        shown = name if name in traffic.columns else f"input.{name}"
+        columns[name] = traffic[shown] if shown in traffic.columns else pd.Series([None] * len(traffic), dtype=object)
+    return pd.DataFrame(columns)

@@ -1,0 +1,66 @@
+"""What a model version carries: everything that serving and monitoring need, in one document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from base.artifacts import Artifact, ArtifactStore
+from base.contract import DataContract
+from base.metrics import Task
+from base.references import Metric, Reference
+from base.user_code import UserCode
+from features.plan import FeaturePlan
+
+
+class ModelManifest(BaseModel):
+    """A model with its signature, code, threshold and reference; rolling back restores them together.
+
+    ``contract`` is the signature: what a request's rows must be. ``examples`` are a few real rows with the
+    answers that training gave them, by which a loaded model is warmed and proven. ``reference`` holds a
+    sample of the test rows (inputs, target and prediction), against which drift is measured.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    task: Task
+    target: str
+    time: str | None
+    classes: tuple[str | int | float | bool, ...] | None
+    estimator: str
+    parameters: dict[str, Any]
+    seed: int
+    model_file: Artifact
+    plan: FeaturePlan
+    contract: DataContract
+    code: dict[str, Artifact]
+    threshold: float
+    examples: Artifact
+    reference: Artifact
+    report: Artifact | None = None
+    metrics: dict[str, Metric]
+    snapshot: str
+    first: datetime | None
+    learnt_until: datetime | None = None
+    watermark: datetime | None
+    libraries: dict[str, str]
+    environment: str
+
+    def load_code(self, artifacts: ArtifactStore) -> UserCode:
+        """Load the user's code that the model was trained with, verified by digest."""
+        return UserCode({name: artifacts.read_bytes(artifact) for name, artifact in self.code.items()})
+
+
+class ChampionReference(Reference):
+    """Against whom a run's challenger is judged: the version, and where its alias stood."""
+
+    number: int | None
+    revision: int
+    manifest: dict[str, Any] | None
+
+    def load(self) -> ModelManifest | None:
+        """The champion's manifest, if there is a champion."""
+        return None if self.manifest is None else ModelManifest.model_validate(self.manifest)

@@ -1,0 +1,1 @@
+"""Floor 4: the prediction service and its log; it never imports Prefect."""

@@ -1,0 +1,242 @@
+"""Promote: package the judged model, prove that it can serve, register it, and move the alias or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from sqlmodel import Session
+
+from base.artifacts import Artifact
+from base.contract import ColumnRule, DataContract
+from base.fingerprint import digest_document, digest_environment, installed_libraries
+from base.model_files import load_model
+from base.pipeline import Pipeline
+from base.references import Candidates, Evaluation, Promotion, Reference, Snapshot, TrainingData, ValidatedData, Verdict
+from base.user_code import UserCode
+from features.plan import FeaturePlan, frame_from_table, rows_from_frame
+from registry.ledger import append_decision, list_decisions
+from registry.manifest import ModelManifest
+from registry.models import NewVersion, alias_history, find_alias, promote_version, register_version
+from registry.store import Registry
+from serving.scorer import Examples, ModelDisagrees, Scorer, load_scorer, write_examples
+from tasks.execution import RunReference, execute_step, open_context
+from tasks.frames import load_table, store_frame
+from tasks.preparation import TARGET, load_prepared
+
+_N_EXAMPLES = 32
+_MOST_REFERENCE_ROWS = 5_000
+_LIBRARIES = ("scikit-learn", "skops", "numpy", "pandas")
+
+
+class Judged(Reference):
+    """All that the steps before have found out about one model."""
+
+    snapshot: Snapshot
+    validated: ValidatedData
+    data: TrainingData
+    candidates: Candidates
+    evaluation: Evaluation
+    verdict: Verdict
+
+
+def package_model(
+    judged: Judged, pipeline: Pipeline, registry: Registry, *, code: UserCode, trusted: tuple[str, ...]
+) -> ModelManifest:
+    """Put together what serving and monitoring need, and prove it by answering real rows as a client sends them.
+
+    Raises
+    ------
+    ModelDisagrees, ModelFileRefused
+        If the packaged model does not answer as the trained one did.
+    """
+    artifacts, spec, data = registry.artifacts, pipeline.spec, judged.data
+    raw = load_table(artifacts, judged.validated.good).slice(data.test.start, data.test.n_rows)
+    plan = FeaturePlan(
+        inputs=data.inputs, functions=spec.prepare.features, numeric=data.numeric, categorical=data.categorical
+    )
+    candidate = judged.candidates.candidates[judged.candidates.chosen]
+    manifest = ModelManifest(
+        model=pipeline.name,
+        task=spec.task,
+        target=spec.target_column,
+        time=spec.time,
+        classes=data.classes,
+        estimator=candidate.estimator,
+        parameters=candidate.parameters,
+        seed=judged.candidates.seed,
+        model_file=judged.candidates.model,
+        plan=plan,
+        contract=serving_contract(pipeline, data),
+        code={name: artifacts.put_bytes(content, suffix=".py") for name, content in pipeline.code.items()},
+        threshold=spec.serve.threshold,
+        examples=judged.candidates.model,
+        reference=judged.candidates.model,
+        report=judged.evaluation.report,
+        metrics=judged.evaluation.metrics,
+        snapshot=judged.snapshot.artifact.digest,
+        first=data.first,
+        learnt_until=data.learnt_until,
+        watermark=data.watermark,
+        libraries=_libraries(),
+        environment=digest_environment(),
+    )
+    model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
+    scorer = Scorer(manifest, model, code)
+    manifest = manifest.model_copy(
+        update={
+            "examples": _store_examples(registry, scorer, raw, data),
+            "reference": _store_reference(registry, scorer, raw, judged),
+        }
+    )
+    try:
+        load_scorer(artifacts, manifest, trusted=trusted)
+    except ModelDisagrees as error:
+        if not plan.functions:
+            raise
+        raise ModelDisagrees(
+            f"{error}\n  Or a feature function looks at other rows than its own (a mean, a rank, the row before): "
+            "a request has other neighbours than the training data; let each row stand for itself"
+        ) from error
+    return manifest
+
+
+def promote_model(
+    manifest: ModelManifest,
+    judged: Judged,
+    registry: Registry,
+    *,
+    run_id: str,
+    pipeline_version: str,
+    actor: str,
+) -> Promotion:
+    """Register the model, write the gate's decision down and move the champion alias if it says so, all or nothing.
+
+    A run decides once: the same run again, resumed after the decision, finds its version registered and
+    changes nothing, even where another champion would let it decide differently by now.
+
+    Raises
+    ------
+    AliasMoved
+        If the champion changed since the challenger was compared with it.
+    """
+    verdict = judged.verdict
+    stored = registry.artifacts.put_bytes(manifest.model_dump_json().encode(), suffix=".json")
+    new = NewVersion(
+        model=manifest.model,
+        run_id=run_id,
+        pipeline_version=pipeline_version,
+        manifest=manifest.model_dump(mode="json"),
+        metrics=judged.evaluation.metrics,
+        verdict=verdict.model_dump(mode="json"),
+    )
+    with registry.database.write() as session:
+        is_decided = _is_decided(session, run_id)
+        version = register_version(session, new)
+        if not is_decided:
+            append_decision(
+                session,
+                kind="gate",
+                pipeline=manifest.model,
+                run_id=run_id,
+                outcome=verdict.outcome,
+                reason=verdict.reason,
+                actor=actor,
+                evidence={"verdict": verdict.model_dump(mode="json"), "version": version.number},
+            )
+        if verdict.promote and not is_decided:
+            promote_version(
+                session,
+                registry.environment,
+                version,
+                expected_revision=verdict.champion_revision,
+                actor=actor,
+                reason=verdict.reason,
+                run_id=run_id,
+            )
+        alias = find_alias(session, registry.environment, manifest.model)
+        moves = alias_history(session, registry.environment, manifest.model)
+        promoted = any(move.run_id == run_id for move in moves)
+    return Promotion(
+        model=manifest.model,
+        version=version.number,
+        promoted=promoted,
+        environment=registry.environment,
+        revision=0 if alias is None else alias.revision,
+        manifest=stored,
+    )
+
+
+def serving_contract(pipeline: Pipeline, data: TrainingData) -> DataContract:
+    """Make the signature of requests: the inputs' rules; the time may come along, so that windows know it."""
+    contract = pipeline.contract
+    columns = {
+        name: contract.columns[name] if contract and name in contract.columns else ColumnRule(type=kind)
+        for name, kind in data.inputs.items()
+    }
+    if pipeline.spec.time is not None:
+        columns.setdefault(pipeline.spec.time, ColumnRule(type="time", nullable=True))
+    return DataContract(columns=columns)
+
+
+def _is_decided(session: Session, run_id: str) -> bool:
+    return any(decision.kind == "gate" for decision in list_decisions(session, run_id=run_id))
+
+
+def _store_examples(registry: Registry, scorer: Scorer, raw: Any, data: TrainingData) -> Artifact:
+    """Keep real rows as a client sends them, with the answers of the features as they were trained on."""
+    chosen = np.linspace(0, raw.num_rows - 1, min(_N_EXAMPLES, raw.num_rows)).astype(int)
+    rows = rows_from_frame(frame_from_table(raw.take(chosen), data.inputs), data.inputs)
+    prepared = load_prepared(data, registry.artifacts).iloc[data.test.start + chosen]
+    answers = scorer.predict_features(prepared[list(data.features)])
+    return write_examples(registry.artifacts, Examples(rows=rows, answers=answers.tolist()))
+
+
+def _store_reference(registry: Registry, scorer: Scorer, raw: Any, judged: Judged) -> Artifact:
+    """Keep a sample of the judged rows with features, target and prediction, to measure drift against."""
+    data = judged.data
+    chosen = np.linspace(0, raw.num_rows - 1, min(_MOST_REFERENCE_ROWS, raw.num_rows)).astype(int)
+    prepared = load_prepared(data, registry.artifacts).iloc[data.test.start + np.unique(chosen)]
+    answers = scorer.predict_features(prepared[list(data.features)])
+    frame = prepared.drop(columns=TARGET).reset_index(drop=True)
+    frame["__target__"] = prepared[TARGET].to_numpy()
+    frame["__prediction__"] = answers if answers.ndim == 1 else answers[:, -1]
+    return store_frame(registry.artifacts, pd.DataFrame(frame))
+
+
+def _libraries() -> dict[str, str]:
+    versions = dict(name.rpartition("-")[::2] for name in installed_libraries())
+    return {name: versions.get(name.replace("-", "_"), versions.get(name, "unknown")) for name in _LIBRARIES}
+
+
+@task(name="promote", cache_policy=NO_CACHE)
+def promote_step(run: RunReference, judged: Judged, actor: str) -> Promotion:
+    """Register what was judged and move the alias or not; the same run again changes nothing."""
+    context = open_context(run)
+
+    def work() -> Promotion:
+        manifest = package_model(
+            judged, context.pipeline, context.registry, code=context.code, trusted=context.settings.trusted_types
+        )
+        return promote_model(
+            manifest,
+            judged,
+            context.registry,
+            run_id=run.id,
+            pipeline_version=run.pipeline_version,
+            actor=actor,
+        )
+
+    return execute_step(
+        context,
+        "promote",
+        work,
+        output=Promotion,
+        parameters={"environment": context.registry.environment},
+        # Each run registers a version of its own: another run's promotion is never this one's.
+        inputs={"run": run.id, "verdict": digest_document(judged.verdict.model_dump(mode="json"))},
+        log=get_run_logger(),
+    )

@@ -1,0 +1,214 @@
+"""The record of a run: begun or resumed, kept alive by its lease, closed with its outcome."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import select
+
+from base.errors import DataRefused, EverfitError
+from base.pipeline import Pipeline
+from base.references import Promotion, Trigger
+from base.settings import Settings
+from registry.ledger import append_decision
+from registry.manifest import ChampionReference
+from registry.models import CHAMPION, alias_history, find_alias, find_version
+from registry.pipelines import register_pipeline
+from registry.runs import RUNNING, LeaseLost, RunUnderWay, begin_run, finish_run, renew_lease, this_process
+from registry.store import Registry, open_registry
+from registry.tables import Run
+from tasks.execution import RunReference
+
+_RENEWALS_PER_LEASE = 4
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def keep_run(
+    pipeline: Pipeline,
+    settings: Settings,
+    *,
+    as_of: datetime | None,
+    trigger: Trigger,
+    reason: str,
+    prefect_run: str | None,
+) -> Iterator[RunReference]:
+    """Begin a run, or resume the one whose process died, and keep its lease until it ends.
+
+    Whatever ends it is recorded: refused data as ``refused``, anything else that raises as ``failed``, each
+    with its reason and, for refused data, a decision in the ledger. Only ``kill -9`` leaves a run open, and
+    the next one like it resumes there.
+
+    Raises
+    ------
+    RunUnderWay
+        If a live process is training this pipeline.
+    """
+    registry = open_registry(settings)
+    version = register_pipeline(registry, pipeline)
+    owner = this_process()
+    lease = timedelta(seconds=settings.lease_seconds)
+    with registry.database.write() as session:
+        before = session.exec(select(Run).where(Run.under_way == pipeline.name)).first()
+        dead_run = None if before is None else before.prefect_run
+        run, _ = begin_run(
+            session,
+            version,
+            parameters={"as_of": None if as_of is None else as_of.isoformat(), "reason": reason},
+            trigger=trigger,
+            owner=owner,
+            lease=lease,
+            prefect_run=prefect_run,
+        )
+    if dead_run is not None and dead_run != prefect_run:
+        _tell_prefect_of_death(dead_run)
+    reference = RunReference(
+        id=run.id,
+        owner=owner,
+        definition=pipeline.file,
+        pipeline_version=version.digest,
+        home=settings.home.absolute(),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=_keep_lease, args=(registry, reference, lease, stop), daemon=True)
+    thread.start()
+    try:
+        yield reference
+    except LeaseLost:
+        raise
+    except BaseException as error:
+        _record_end(registry, reference, error)
+        raise
+    finally:
+        stop.set()
+        thread.join()
+
+
+def close_run(registry: Registry, run: RunReference, promotion: Promotion, reason: str) -> None:
+    """Close a run that came to its end: ``promoted``, or ``kept`` when the champion stays."""
+    with registry.database.write() as session:
+        row = session.get_one(Run, run.id)
+        if row.owner != run.owner:
+            raise LeaseLost(run.id)
+        finish_run(session, row, status="promoted" if promotion.promoted else "kept", reason=reason)
+
+
+def suppress_trigger(
+    registry: Registry, under_way: RunUnderWay, trigger: Trigger, reason: str, prefect_run: str | None
+) -> dict[str, Any]:
+    """Write down that a trigger came while a training was under way, and sum up what became of it.
+
+    Raises
+    ------
+    RunUnderWay
+        If a person asked: they wait for an answer, and get one.
+    """
+    if trigger == "person":
+        raise under_way
+    run = under_way.run
+    told = f"run {run.id} is under way, at step {run.step or 'extract'!r}; asked for: {reason or 'no reason given'}"
+    with registry.database.write() as session:
+        append_decision(
+            session,
+            kind="trigger",
+            pipeline=run.pipeline,
+            outcome="suppress",
+            reason=told,
+            actor=name_actor(trigger),
+            evidence={"trigger": trigger, "under_way": run.id, "prefect_run": prefect_run},
+        )
+    return {"run": None, "model": run.pipeline, "outcome": "suppress", "reason": told}
+
+
+def find_champion(registry: Registry, run: RunReference, model: str) -> ChampionReference:
+    """Return the champion that a run's challenger is judged against.
+
+    A run that moved the alias and died before it could say so is judged, when it resumes, against the
+    champion before its own.
+    """
+    with registry.database.read() as session:
+        alias = find_alias(session, registry.environment, model)
+        number = None if alias is None else alias.number
+        revision = 0 if alias is None else alias.revision
+        for move in alias_history(session, registry.environment, model, CHAMPION):
+            if move.run_id == run.id:
+                number, revision = move.previous, move.revision - 1
+        version = None if number is None else find_version(session, model, number)
+    return ChampionReference(number=number, revision=revision, manifest=None if version is None else version.manifest)
+
+
+def name_actor(trigger: Trigger) -> str:
+    """Name who acts: the person at the keyboard, or the trigger that came by itself."""
+    if trigger != "person":
+        return f"trigger {trigger}"
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown person"
+
+
+def _record_end(registry: Registry, run: RunReference, error: BaseException) -> None:
+    if isinstance(error, EverfitError):
+        status, reason = "refused" if isinstance(error, DataRefused) else "failed", str(error)
+    else:
+        status, reason = "failed", f"{type(error).__name__}: {error}".rstrip(": ")
+    try:
+        _close(registry, run, status, reason, error)
+    except EverfitError as problem:
+        # What ended the run is what its owner must hear of first.
+        error.add_note(f"the run's end could not be recorded: {problem}")
+
+
+def _close(registry: Registry, run: RunReference, status: str, reason: str, error: BaseException) -> None:
+    with registry.database.write() as session:
+        row = session.get_one(Run, run.id)
+        if row.status != RUNNING or row.owner != run.owner:
+            return
+        finish_run(session, row, status=status, reason=reason)
+        if isinstance(error, DataRefused):
+            faults = [
+                {"column": fault.column, "found": fault.found, "expected": fault.expected} for fault in error.faults
+            ]
+            append_decision(
+                session,
+                kind="data",
+                pipeline=row.pipeline,
+                run_id=run.id,
+                outcome="refused",
+                reason=reason,
+                actor=f"run {run.id}",
+                evidence={"faults": faults, "step": row.step},
+            )
+
+
+def _tell_prefect_of_death(flow_run: str) -> None:
+    """Let Prefect show a flow run whose process died as crashed; by itself it would show it as running for ever."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Crashed
+
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(flow_run)).state
+            if state is not None and not state.is_final():
+                message = "Its process died; another run has taken its work over."
+                client.set_flow_run_state(UUID(flow_run), Crashed(message=message), force=True)
+    except Exception as error:
+        # It may have run against another server, or none; the training does not depend on it.
+        _log.info("flow run %s could not be marked as crashed: %s", flow_run, error)
+
+
+def _keep_lease(registry: Registry, run: RunReference, lease: timedelta, stop: threading.Event) -> None:
+    while not stop.wait(lease.total_seconds() / _RENEWALS_PER_LEASE):
+        try:
+            with registry.database.write() as session:
+                renew_lease(session, run.id, owner=run.owner, lease=lease)
+        except LeaseLost:
+            return

@@ -1,0 +1,119 @@
+"""What served predictions were worth."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from base.settings import Settings
+from monitoring.performance import PerformanceReport, encode_labels, measure_performance, read_answers
+from registry.manifest import ModelManifest
+from tests.pipelines import make_pipeline, make_trips, train
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> ModelManifest:
+    folder = tmp_path_factory.mktemp("performance")
+    trained = train(make_pipeline(folder / "trips", make_trips()), Settings(home=folder / "home"))
+    return trained.manifest
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "expected"),
+    [
+        ([True, False, None], (False, True), [1, 0, -1]),
+        ([1, 0, 1.0, 0.0, 2], (0, 1), [1, 0, 1, 0, -1]),
+        ([1.0, 2], (1.0, 2.0), [0, 1]),
+        (["1", "late", ""], ("1", "late"), [0, 1, -1]),
+        ([True, 1], (0, 1), [-1, 1]),
+        ([np.int64(1), np.float64(0), np.True_], (0, 1), [1, 0, -1]),
+        ([], ("a", "b"), []),
+    ],
+)
+def test_a_label_is_its_class_however_it_is_written(
+    values: list[Any], classes: tuple[Any, ...], expected: list[int]
+) -> None:
+    assert encode_labels(pd.Series(values, dtype=object), classes).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "increase"),
+    [
+        (0.6, 0.5, pytest.approx(0.2)),
+        (0.4, 0.5, pytest.approx(-0.2)),
+        (0.5, 0.0, math.inf),
+        (0.0, 0.0, 0.0),
+        (math.nan, 0.5, None),
+        (0.5, math.nan, None),
+        (None, 0.5, None),
+    ],
+)
+def test_the_increase_is_relative_to_what_was_expected(found: float | None, expected: float, increase: Any) -> None:
+    metrics = {} if found is None else {"log_loss": found}
+    report = PerformanceReport(n_labelled=10, metrics=metrics, loss="log_loss", expected=expected)
+
+    assert report.increase == increase
+
+
+def test_served_rows_are_measured_as_at_promotion(manifest: ModelManifest) -> None:
+    served = pd.DataFrame({"prediction": [0.9, 0.2, 0.6], "value": [True, False, False]})
+
+    report = measure_performance(served, manifest)
+
+    assert report.n_labelled == 3
+    assert report.metrics["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4]).mean())
+    assert report.expected == manifest.metrics["log_loss"]
+
+
+def test_nothing_labelled_is_nothing_known(manifest: ModelManifest) -> None:
+    report = measure_performance(pd.DataFrame({"prediction": [], "value": []}), manifest)
+
+    assert (report.n_labelled, report.metrics, report.increase) == (0, {}, None)
+
+
+def test_a_label_that_the_model_never_saw_is_as_wrong_as_can_be(manifest: ModelManifest) -> None:
+    served = pd.DataFrame({"prediction": [0.9, 0.2], "value": [True, "diverted"]})
+
+    report = measure_performance(served, manifest)
+
+    assert report.metrics["log_loss"] > 5
+    assert math.isfinite(report.metrics["log_loss"])
+
+
+def test_rows_that_another_kind_of_version_served_are_left_out(manifest: ModelManifest) -> None:
+    three = manifest.model_copy(update={"classes": ("a", "b", "c")})
+    served = pd.DataFrame(
+        {
+            "prediction": [1.0, 0.3, 2.0, 0.0],
+            "probabilities": [[0.1, 0.8, 0.1], None, np.array([0.1, 0.1, 0.8]), [0.7, 0.1, 0.1, 0.1]],
+            "value": ["b", "b", "c", "a"],
+        }
+    )
+
+    as_three = measure_performance(served, three)
+    as_two = measure_performance(served, manifest.model_copy(update={"classes": ("a", "b")}))
+
+    assert as_three.n_labelled == 2
+    assert as_three.metrics["log_loss"] == pytest.approx(-np.log([0.8, 0.8]).mean())
+    assert as_two.n_labelled == 1
+
+
+def test_labels_that_are_no_numbers_are_left_out_of_a_regression(manifest: ModelManifest) -> None:
+    regression = manifest.model_copy(update={"task": "regression", "classes": None, "metrics": {"mae": 1.0}})
+    served = pd.DataFrame({"prediction": [1.0, 2.0, 3.0], "value": [2.0, "late", None]})
+
+    report = measure_performance(served, regression)
+
+    assert (report.n_labelled, report.metrics["mae"], report.increase) == (1, 1.0, 0.0)
+
+
+def test_answers_are_read_as_they_were_given() -> None:
+    two = read_answers(pd.DataFrame({"prediction": [0.25]}), ("no", "yes"))
+    value = read_answers(pd.DataFrame({"prediction": [7.5]}), None)
+
+    assert two.tolist() == [[0.75, 0.25]]
+    assert value.tolist() == [7.5]

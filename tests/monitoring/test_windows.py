@@ -1,0 +1,247 @@
+"""Windows of served traffic: when each is due, and what it calls for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from base.pipeline import MonitorSpec
+from base.settings import Settings
+from monitoring.drift import ColumnDrift, DriftPage, DriftReport
+from monitoring.performance import PerformanceReport
+from monitoring.windows import check_window, due_windows, judge_window, list_windows
+from registry.store import Registry, open_registry
+from registry.tables import WindowRow
+from tests.monitoring.traffic import serve
+from tests.pipelines import Trained, make_pipeline, make_trips, train
+
+DAY = timedelta(days=1)
+WEEK = 7 * DAY
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Settings]:
+    """A champion of January, and the home it lives in."""
+    folder = tmp_path_factory.mktemp("windows")
+    settings = Settings(home=folder / "home")
+    return train(make_pipeline(folder / "trips", make_trips(600)), settings), settings
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home whose log is empty."""
+    return tmp_path / "served"
+
+
+def _due(
+    registry: Registry, home: Path, until: datetime, *, length: timedelta = WEEK, delay: timedelta = DAY
+) -> list[str]:
+    with registry.database.read() as session:
+        windows = due_windows(session, home, "trips", length=length, label_delay=delay, until=until)
+    assert all(stop - start == length for start, stop in windows)
+    return [f"{start:%m-%d}" for start, _ in windows]
+
+
+def _at(month: int, day: int, hour: int = 0) -> datetime:
+    return datetime(2013, month, day, hour, tzinfo=UTC)
+
+
+def _record(registry: Registry, start: datetime, stop: datetime) -> None:
+    with registry.database.write() as session:
+        session.add(
+            WindowRow(model="trips", start=start, stop=stop, n_rows=0, n_labelled=0, outcome="healthy", reason="")
+        )
+
+
+def test_a_window_is_due_when_its_labels_have_had_time_to_come(
+    trained: tuple[Trained, Settings], home: Path, registry: Registry
+) -> None:
+    model, settings = trained
+    serve(home, open_registry(settings), model.manifest, make_trips(24 * 20, start="2013-02-01T05:00"))
+
+    assert _due(registry, home, _at(2, 1)) == []
+    assert _due(registry, home, _at(2, 8)) == []
+    assert _due(registry, home, _at(2, 8, 23)) == []
+    assert _due(registry, home, _at(2, 9)) == ["02-01"]
+    assert _due(registry, home, _at(2, 16)) == ["02-01", "02-08"]
+    assert _due(registry, home, _at(2, 16), delay=timedelta(0)) == ["02-01", "02-08"]
+    assert _due(registry, home, _at(12, 31)) == ["02-01", "02-08", "02-15"]
+
+
+def test_no_window_is_due_twice(trained: tuple[Trained, Settings], home: Path, registry: Registry) -> None:
+    model, settings = trained
+    serve(home, open_registry(settings), model.manifest, make_trips(24 * 20, start="2013-02-01T05:00"))
+    _record(registry, _at(2, 1), _at(2, 8))
+
+    assert _due(registry, home, _at(2, 16)) == ["02-08"]
+    _record(registry, _at(2, 8), _at(2, 15))
+    assert _due(registry, home, _at(2, 16)) == []
+    with registry.database.read() as session:
+        assert [window.start for window in list_windows(session, "trips")] == [_at(2, 1), _at(2, 8)]
+
+
+def test_windows_go_on_from_the_last_one_when_their_length_changes(
+    trained: tuple[Trained, Settings], home: Path, registry: Registry
+) -> None:
+    model, settings = trained
+    serve(home, open_registry(settings), model.manifest, make_trips(24 * 20, start="2013-02-01T05:00"))
+    _record(registry, _at(2, 1), _at(2, 8))
+
+    assert _due(registry, home, _at(2, 12), length=DAY) == ["02-08", "02-09", "02-10"]
+
+
+def test_a_stretch_without_traffic_has_no_windows(
+    trained: tuple[Trained, Settings], home: Path, registry: Registry
+) -> None:
+    model, settings = trained
+    trips = pd.concat(
+        [make_trips(1, start=start) for start in ("1970-01-01", "2013-02-01", "2013-02-03", "2013-05-30")]
+    )
+    serve(home, open_registry(settings), model.manifest, trips)
+
+    found = _due(registry, home, _at(12, 31))
+
+    assert len(found) == 3
+    assert found[0] == "01-01"
+
+
+def test_without_traffic_nothing_is_due(home: Path, registry: Registry) -> None:
+    assert _due(registry, home, _at(12, 31)) == []
+
+
+@given(
+    hours=st.lists(st.integers(0, 24 * 60), min_size=1, max_size=8, unique=True),
+    until=st.integers(0, 24 * 90),
+    length=st.integers(1, 24 * 20),
+    delay=st.integers(0, 24 * 5),
+)
+@hypothesis_settings(max_examples=25)
+def test_due_windows_cover_each_row_that_is_old_enough_once(
+    hours: list[int],
+    until: int,
+    length: int,
+    delay: int,
+    trained: tuple[Trained, Settings],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    model, settings = trained
+    home, registry = tmp_path_factory.mktemp("due"), open_registry(settings)
+    trips = make_trips(len(hours)).assign(at=[_at(2, 1) + timedelta(hours=hour) for hour in hours])
+    serve(home, registry, model.manifest, trips, labelled=False)
+    now, delayed = _at(2, 1) + timedelta(hours=until), timedelta(hours=delay)
+
+    with registry.database.read() as session:
+        windows = due_windows(session, home, "trips", length=timedelta(hours=length), label_delay=delayed, until=now)
+
+    assert all(stop + delayed <= now for _, stop in windows)
+    assert all(first[1] <= second[0] for first, second in pairwise(windows))
+    assert all(trips["at"].between(start, stop, inclusive="left").any() for start, stop in windows)
+    last = max((stop for _, stop in windows), default=None)
+    old = trips["at"] < (last if last is not None else _at(1, 1))
+    covered = [any(start <= moment < stop for start, stop in windows) for moment in trips["at"]]
+    assert all(found for found, is_old in zip(covered, old, strict=True) if is_old)
+
+
+JUDGED: list[tuple[str, int, float | None, dict[str, float], str, str]] = [
+    ("all is well", 0, 0.5, {}, "healthy", "+0.0% against 0.5000"),
+    ("loss below the limit", 0, 0.549, {}, "healthy", "+9.8%"),
+    ("loss above the limit", 0, 0.56, {}, "performance", "(limit +10.0%); 0 of 4 features drifted"),
+    ("loss and drift", 4, 0.6, {}, "performance", "4 of 4 features drifted (x0, x1, x2, …)"),
+    ("half of the features", 2, 0.5, {}, "healthy", "2 of 4 features drifted (x0, x1)"),
+    ("more than half", 3, 0.5, {}, "drift", "3 of 4 features drifted (x0, x1, x2), limit 50%"),
+    ("drift without labels", 3, None, {}, "drift", "no labels yet"),
+    ("nothing known", 0, None, {}, "healthy", "no labels yet; 0 of 4 features drifted"),
+    ("another limit of drift", 1, 0.5, {"max_drifted_share": 0.2}, "drift", "limit 20%"),
+    ("another limit of loss", 0, 0.56, {"max_loss_increase": 0.2}, "healthy", "+12.0%"),
+    ("better than expected", 0, 0.3, {}, "healthy", "-40.0%"),
+]
+
+
+@pytest.mark.parametrize(
+    ("n_drifted", "loss", "spec", "outcome", "words"), [row[1:] for row in JUDGED], ids=[row[0] for row in JUDGED]
+)
+def test_a_window_is_judged_by_its_loss_first(
+    n_drifted: int, loss: float | None, spec: dict[str, float], outcome: str, words: str
+) -> None:
+    columns = tuple(
+        ColumnDrift(column=f"x{order}", method="wasserstein", distance=0.9 - order / 10, threshold=0.1)
+        if order < n_drifted
+        else ColumnDrift(column=f"x{order}", method="wasserstein", distance=0.01, threshold=0.1)
+        for order in range(4)
+    )
+    drift = DriftPage(DriftReport(columns=columns, not_measured={}, n_reference=100, n_current=100), None)
+    performance = PerformanceReport(
+        n_labelled=0 if loss is None else 1_200,
+        metrics={} if loss is None else {"log_loss": loss},
+        loss="log_loss",
+        expected=0.5,
+    )
+
+    found, reason = judge_window(drift, performance, MonitorSpec.model_validate(spec))
+
+    assert found == outcome
+    assert words in reason
+
+
+def _check(trained: tuple[Trained, Settings], home: Path, start: datetime, **more: Any) -> Any:
+    model, settings = trained
+    spec = MonitorSpec.model_validate({"min_rows": 50} | more)
+    artifacts = open_registry(settings).artifacts
+    return check_window(home, model.manifest, spec, artifacts, start=start, stop=start + WEEK)
+
+
+def test_a_window_of_the_same_world_is_healthy(trained: tuple[Trained, Settings], home: Path) -> None:
+    model, settings = trained
+    serve(home, open_registry(settings), model.manifest, make_trips(24 * 7, seed=5, start="2013-02-01"))
+
+    report = _check(trained, home, _at(2, 1), max_loss_increase=1.0)
+
+    assert (report.outcome, report.n_rows, report.performance.n_labelled) == ("healthy", 168, 168)
+
+
+def test_a_world_that_turned_round_is_told_by_the_loss(trained: tuple[Trained, Settings], home: Path) -> None:
+    model, settings = trained
+    turned = make_trips(24 * 7, seed=5, start="2013-02-01", noise=0.9)
+    serve(home, open_registry(settings), model.manifest, turned)
+
+    assert _check(trained, home, _at(2, 1)).outcome == "performance"
+
+
+def test_a_world_that_looks_different_is_told_by_its_features(trained: tuple[Trained, Settings], home: Path) -> None:
+    model, settings = trained
+    moved = make_trips(24 * 7, seed=5, start="2013-02-01").assign(distance=500.0, company="red", passengers=9)
+    serve(home, open_registry(settings), model.manifest, moved, labelled=False)
+
+    report = _check(trained, home, _at(2, 1))
+
+    assert report.outcome == "drift"
+    assert "no labels yet" in report.reason
+
+
+def test_a_window_of_few_rows_says_nothing(trained: tuple[Trained, Settings], home: Path) -> None:
+    model, settings = trained
+    serve(home, open_registry(settings), model.manifest, make_trips(20, start="2013-02-01"))
+
+    report = _check(trained, home, _at(2, 1))
+
+    assert (report.outcome, report.drift) == ("too few rows", None)
+    assert report.reason == "20 rows, expected at least 50"
+
+
+def test_rows_that_lack_an_input_are_checked_all_the_same(trained: tuple[Trained, Settings], home: Path) -> None:
+    model, settings = trained
+    lacking = make_trips(24 * 7, seed=5, start="2013-02-01").drop(columns="passengers")
+    serve(home, open_registry(settings), model.manifest, lacking)
+
+    report = _check(trained, home, _at(2, 1), max_loss_increase=5.0)
+
+    assert report.drift is not None
+    assert report.drift.report.not_measured == {"passengers": "no value in the window"}

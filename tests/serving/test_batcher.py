@@ -1,0 +1,92 @@
+"""Claims about scoring together: it saves calls, and nobody suffers from whom it was scored with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from base.errors import UserCodeError
+from registry.store import Registry
+from serving.batcher import Answer, Batcher, PredictionNotLogged
+from serving.prediction_log import LoggedBatch
+from serving.scorer import Scorer
+from tests.serving.models import load_version, make_rows, register_model
+
+ROWS = make_rows(30, seed=5)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as opened:
+        yield opened
+
+
+def _ask(batcher: Batcher, requests: Sequence[list[dict[str, Any]]]) -> list[Answer | BaseException]:
+    async def ask() -> list[Answer | BaseException]:
+        return await asyncio.gather(*[batcher.predict(rows) for rows in requests], return_exceptions=True)
+
+    return asyncio.run(ask())
+
+
+def _scorer(registry: Registry, function: str = "features:add_hour") -> Scorer:
+    return load_version(registry, register_model(registry, function=function))
+
+
+def test_requests_that_wait_are_scored_in_one_call_and_each_gets_its_own_rows(
+    registry: Registry, pool: ThreadPoolExecutor
+) -> None:
+    logged: list[Sequence[LoggedBatch]] = []
+    scorer = _scorer(registry)
+    requests = [ROWS[start : start + 3] for start in range(0, 30, 3)]
+
+    answers = _ask(Batcher(scorer, logged.append, pool), requests)
+
+    assert [len(batches) for batches in logged] == [10]
+    for rows, answer, batch in zip(requests, answers, logged[0], strict=True):
+        assert isinstance(answer, Answer)
+        assert answer.predictions == scorer.predict_rows(rows)
+        assert (answer.ids, rows) == (batch.ids, batch.rows)
+
+
+def test_a_request_that_breaks_the_users_code_fails_alone(registry: Registry, pool: ThreadPoolExecutor) -> None:
+    logged: list[Sequence[LoggedBatch]] = []
+    good = [{"distance": 1.0}]
+    bad = [{"distance": 1.0, "is_shared": True}]
+
+    answers = _ask(Batcher(_scorer(registry, "features:refuse_sharing"), logged.append, pool), [good, bad, good])
+
+    assert [type(answer) for answer in answers] == [Answer, UserCodeError, Answer]
+    assert [len(batches) for batches in logged] == [2]
+
+
+def test_rows_of_strangers_never_change_an_answer(registry: Registry, pool: ThreadPoolExecutor) -> None:
+    scorer = _scorer(registry, "features:compare")
+    requests = [ROWS[start : start + 3] for start in range(0, 30, 3)]
+
+    answers = _ask(Batcher(scorer, lambda _batches: None, pool), requests)
+
+    assert [answer.predictions for answer in answers if isinstance(answer, Answer)] == [
+        scorer.predict_rows(rows) for rows in requests
+    ]
+
+
+def test_an_answer_that_the_log_did_not_take_is_given_to_nobody(registry: Registry, pool: ThreadPoolExecutor) -> None:
+    def refuse(_batches: Sequence[LoggedBatch]) -> None:
+        raise OSError(28, "No space left on device")
+
+    answers = _ask(Batcher(_scorer(registry), refuse, pool), [ROWS[:1], ROWS[1:2]])
+
+    assert [type(answer) for answer in answers] == [PredictionNotLogged] * 2
+    assert "No space left on device" in str(answers[0])
+
+
+def test_a_queue_goes_on_after_a_failure(registry: Registry, pool: ThreadPoolExecutor) -> None:
+    batcher = Batcher(_scorer(registry, "features:refuse_sharing"), lambda _batches: None, pool)
+
+    answers = [_ask(batcher, [[{"distance": 1.0, "is_shared": shared}]])[0] for shared in (True, False)]
+
+    assert [type(answer) for answer in answers] == [UserCodeError, Answer]
