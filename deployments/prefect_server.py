@@ -178,6 +178,28 @@ def _send_what_waits() -> None:
             worker.drain_all(timeout=_DRAIN_SECONDS)
 
 
+def _let_writers_wait() -> None:
+    """Begin each of the server's transactions on SQLite as a writer, so that two of them take turns.
+
+    By default one that reads first and writes later is turned away at once when another wrote in between
+    (``SQLITE_BUSY_SNAPSHOT``, which no busy timeout helps): Prefect's own client asks again, but the console
+    tells the person who clicked *Run* that it failed.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+    from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+    begin = AioSqliteConfiguration.begin_transaction
+
+    def begin_as_writer(
+        self: AioSqliteConfiguration,
+        session: AsyncSession,
+        with_for_update: bool = False,  # noqa: ARG001
+    ) -> contextlib._AsyncGeneratorContextManager[AsyncSessionTransaction]:
+        return begin(self, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = begin_as_writer  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Serve, as the child process: ``python -m deployments.prefect_server HOST PORT``."""
     host, port = sys.argv[1:]
@@ -187,6 +209,7 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    _let_writers_wait()
     app = create_app(final=True)
     gc.freeze()
     gc.enable()

@@ -52,7 +52,9 @@ def test_a_quick_run_trains_with_the_usual_parameters(page: Page, warm_worker: C
 
     page.get_by_text("Quick run").click()
     # The form asks for no more than a look: every parameter has its value.
-    page.get_by_role("button", name="Run", exact=True).last.click()
+    # The page behind the form has a button of the same name, so wait for the form's own.
+    form = page.locator(".p-modal", has=page.get_by_text("Run Deployment"))
+    form.get_by_role("button", name="Run", exact=True).click()
 
     run = wait_for_run(_new_run(before))
     assert run.parameters["pipeline"] == "clicked"

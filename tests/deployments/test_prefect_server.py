@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -145,3 +146,24 @@ def test_the_servers_files_and_switches_stay_in_the_home(settings: Settings) -> 
     assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert environment["DO_NOT_TRACK"] == "1"
     assert environment["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] == "false"
+
+
+@pytest.mark.prefect
+def test_none_is_turned_away_when_many_ask_for_runs_at_once(
+    prefect_server: TestServer, small_flows: SmallFlows, make_pipeline: Callable[[str], Pipeline]
+) -> None:
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    small_flows.register(make_pipeline("crowded"))
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("small-training/crowded")
+
+    # As a browser asks: once. Prefect's own client would ask again, and hide that the first request failed.
+    def ask(_: int) -> int:
+        body = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": "2999-01-01T00:00:00Z"}}}
+        url = f"{prefect_server.api_url}/deployments/{deployment.id}/create_flow_run"
+        return httpx.post(url, json=body, timeout=60).status_code
+
+    with ThreadPoolExecutor(8) as crowd:
+        assert set(crowd.map(ask, range(64))) == {201}
