@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     max_rows: int = Field(10_000, ge=1, description="Rows that one prediction request may hold.")
     max_body_bytes: int = Field(32 << 20, ge=1024, description="Bytes that the body of one request may hold.")
     segment_rows: int = Field(50_000, ge=1, description="Predictions after which a segment of the log is sealed.")
-    worker_poll_seconds: float = Field(0.3, gt=0, description="How often the warm worker asks for granted runs.")
+    worker_poll_seconds: float = Field(0.2, gt=0, description="How often the warm worker asks for granted runs.")
     fit_threads: int = Field(
         1, ge=1, description="OpenMP threads of one fit; more can be slower when machines are busy."
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import json
@@ -19,9 +20,11 @@ import runpy
 import selectors
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
+import types
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,8 +157,18 @@ def read_settings() -> dict[str, str]:
 
     reread_settings()
     setup_logging(incremental=False)
+    _share_tls_context()
     # As a worker writes them for its runs.
     return get_current_settings().to_environment_variables(exclude_unset=True)
+
+
+def _share_tls_context() -> None:
+    """Read the certificates once for Prefect's clients of all runs: it takes each 35 ms, over plain http as well."""
+    from prefect.client import orchestration
+
+    create = functools.cache(ssl.create_default_context)
+    vars(orchestration)["ssl"] = types.SimpleNamespace(**(vars(ssl) | {"create_default_context": create}))
+    orchestration.get_client(sync_client=True)
 
 
 def main() -> None:
