@@ -15,6 +15,8 @@ from base.errors import ArgumentError, Fault, nearest
 from base.times import parse_moment
 
 ColumnType = Literal["number", "integer", "text", "boolean", "time"]
+Severity = Literal["refuse", "quarantine", "warn"]
+"""What a broken rule does: the run stops, the row is set aside, or it is only reported."""
 # JavaScript's and JSON's integers are doubles beyond this; a larger one would change silently on its way.
 _LARGEST_EXACT_INTEGER = 2**53
 _LONGEST_SHOWN = 40
@@ -42,6 +44,9 @@ class ColumnRule(BaseModel):
     minimum: FiniteFloat | None = None
     maximum: FiniteFloat | None = None
     categories: tuple[str, ...] | None = Field(None, min_length=1)
+    severity: Severity = Field("quarantine", description="What breaking this column's rules does.")
+    sensitive: bool = Field(False, description="Never a feature; kept for fairness slices.")
+    personal: Literal["hash", "drop"] | None = Field(None, description="What extraction makes of it.")
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> ColumnRule:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from base.artifacts import Artifact
 from base.contract import ColumnType
+from base.fingerprint import digest_document
 
 Trigger = Literal["person", "schedule", "drift", "performance", "webhook"]
 """What can ask for a training."""
@@ -29,21 +30,67 @@ class Reference(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Snapshot(Reference):
-    """What was extracted: time-ordered rows as content-hashed Parquet."""
+class Segment(Reference):
+    """One stored Parquet file of rows; those at the positions that *dropped* lists do not count any more.
+
+    Rows are corrected or set aside by naming their positions, never by writing the file anew: each of *dropped* is
+    a Parquet file with one column ``position`` (int64, counted from 0).
+    """
 
     artifact: Artifact
-    n_rows: int
-    columns: dict[str, str]
-    time: str | None
+    n_stored: int
+    first: datetime | None = None
+    last: datetime | None = None
+    dropped: tuple[Artifact, ...] = ()
+    n_dropped: int = 0
+
+
+class Rows(Reference):
+    """Rows in segments. Their order is by time, then by segment and position; without a time, by the latter."""
+
+    segments: tuple[Segment, ...]
+    time: str | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows count."""
+        return sum(segment.n_stored - segment.n_dropped for segment in self.segments)
+
+    @property
+    def digest(self) -> str:
+        """The name of this content: equal segments with equal positions dropped."""
+        return digest_document(self.model_dump(mode="json"))
+
+
+class Snapshot(Reference):
+    """What was extracted, as of one moment: its parent's segments and the new ones."""
+
+    rows: Rows
+    columns: dict[str, ColumnType]
     first: datetime | None = None
     watermark: datetime | None = None
+    parent: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The name of the snapshot: that of its rows."""
+        return self.rows.digest
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it has."""
+        return self.rows.n_rows
+
+    @property
+    def time(self) -> str | None:
+        """The column that says when a row happened."""
+        return self.rows.time
 
 
 class ValidatedData(Reference):
     """The good rows of a snapshot, and the quarantined ones with their reasons."""
 
-    good: Artifact
+    good: Rows
     n_rows: int
     quarantined: Artifact | None
     reasons: dict[str, int]

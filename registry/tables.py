@@ -85,6 +85,29 @@ class StepExecution(SQLModel, table=True):
     finished_at: datetime = _moment()
 
 
+class SnapshotRow(SQLModel, table=True):
+    """A snapshot of a pipeline's data: its document, its parent, and how far its source had been read."""
+
+    __tablename__ = "snapshot"
+    __table_args__ = (UniqueConstraint("pipeline", "digest"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    pipeline: str = Field(foreign_key="pipeline.name", index=True)
+    digest: str = Field(index=True)
+    parent: str | None = None
+    # Digest of what the definition says about the source: a snapshot grows only out of one of the same source.
+    source: str
+    # What the source knows about itself, such as the watermark up to which it was read.
+    state: dict[str, Any] = _json()
+    document: dict[str, Any] = _json()
+    n_rows: int
+    n_new: int
+    run_id: str | None = None
+    created_at: datetime = _moment()
+    # Set when retention has deleted its files; the row stays, so that lineage can name what was there.
+    deleted_at: datetime | None = _optional_moment()
+
+
 class ModelVersion(SQLModel, table=True):
     """A registered model: immutable, numbered without gaps within its name, one for each run."""
 

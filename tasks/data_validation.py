@@ -27,8 +27,9 @@ from base.expectations import (
 from base.imports_ahead import import_ahead
 from base.pipeline import Pipeline
 from base.references import Snapshot, ValidatedData
+from base.rows import load_rows
 from tasks.execution import RunReference, execute_step, open_context
-from tasks.frames import load_table, store_table
+from tasks.frames import store_rows, store_table
 
 REASON = "quarantine_reason"
 # What the next steps need, in their order: this process has nothing to do while another one judges.
@@ -52,7 +53,7 @@ def validate_data(
         If a column is missing or of another type, the target is all null or has one class, values that must
         be unique are not, too few rows are left, or too large a share had to be set aside.
     """
-    table = load_table(artifacts, snapshot.artifact)
+    table = load_rows(artifacts, snapshot.rows)
     contract = pipeline.contract
     what = f"the data of pipeline {pipeline.name!r}"
     _refuse_if(
@@ -71,9 +72,9 @@ def validate_data(
         _quarantine_faults(counts, table.num_rows, pipeline),
         "Correct those rows at the source; raise the limits only if such rows are meant.",
     )
-    good, quarantined = snapshot.artifact, None
+    good, quarantined = snapshot.rows, None
     if reasons is not None and bad.any():
-        good = store_table(artifacts, table.filter(pa.array(~bad)))
+        good = store_rows(artifacts, table.filter(pa.array(~bad)), time=snapshot.time)
         aside = table.select([name for name in table.column_names if name != REASON]).filter(pa.array(bad))
         quarantined = store_table(artifacts, aside.append_column(REASON, pa.array(reasons[bad].tolist())))
     report = {
@@ -165,7 +166,7 @@ def _run_expectations(
     suite = compile_suite(contract, name=pipeline.name, min_rows=pipeline.spec.validate_data.min_rows)
     if expectations.is_apart:
         import_ahead(*_NEEDED_NEXT)
-    results = expectations.run(suite, artifacts.local_path(snapshot.artifact))
+    results = expectations.run(suite, artifacts.local_path(snapshot.rows.segments[0].artifact))
     if broken := [result for result in results if result.error]:
         raise ExpectationsFailed(
             f"Great Expectations could not judge {broken[0].type} {broken[0].arguments}: {broken[0].error}; "
@@ -250,7 +251,7 @@ def validate_data_step(run: RunReference, snapshot: Snapshot) -> ValidatedData:
                 "task": spec.task,
                 "target": spec.target_column,
             },
-            inputs={"snapshot": snapshot.artifact.digest},
+            inputs={"snapshot": snapshot.digest},
             log=get_run_logger(),
         )
     finally:

@@ -21,12 +21,13 @@ from base.metrics import measure, row_losses
 from base.model_files import load_model
 from base.pipeline import Pipeline
 from base.references import Candidates, Evaluation, Part, SliceMetrics, TrainingData, ValidatedData
+from base.rows import load_rows
 from features.plan import frame_from_table
 from monitoring.performance import encode_labels
 from registry.manifest import ChampionReference, ModelManifest
 from serving.scorer import load_scorer
 from tasks.execution import RunReference, execute_step, open_context
-from tasks.frames import load_table, store_frame
+from tasks.frames import store_frame
 from tasks.preparation import TARGET, load_prepared
 from tasks.report import render_report
 from tasks.training import check_answers, predict
@@ -73,14 +74,14 @@ def evaluate_model(
     frame = load_prepared(data, artifacts)
     if champion is not None and not _answers_the_same_question(champion, pipeline):
         champion = None
-    rows, n_seen = _unseen(data.test, load_table(artifacts, validated.good), spec.time, champion)
+    rows, n_seen = _unseen(data.test, load_rows(artifacts, validated.good), spec.time, champion)
     test = frame.iloc[rows.start : rows.stop].reset_index(drop=True)
     target = test[TARGET].to_numpy()
     model = load_model(artifacts.read_bytes(candidates.model), trusted=trusted)
     answers = predict(model, test[list(data.features)], n_classes=n_classes)
     _check("the challenger", answers, n_rows=len(test), n_classes=n_classes)
     baseline = _baseline(frame[TARGET].to_numpy()[: data.validation.stop], len(test), n_classes)
-    raw = load_table(artifacts, validated.good).slice(rows.start, rows.n_rows)
+    raw = load_rows(artifacts, validated.good).slice(rows.start, rows.n_rows)
     threshold = spec.serve.threshold
     losses = {"challenger": row_losses(spec.task, target, answers), "baseline": row_losses(spec.task, target, baseline)}
     champion_metrics = None

@@ -19,7 +19,7 @@ from base.sources import frame_to_table, normalise, parse_time, read_source, sou
 from base.user_code import UserCode
 from features.targets import compute_target
 from tasks.execution import RunReference, execute_step, is_transient, open_context
-from tasks.frames import store_table
+from tasks.frames import store_rows
 
 
 def extract_data(pipeline: Pipeline, artifacts: ArtifactStore, *, code: UserCode, as_of: datetime | None) -> Snapshot:
@@ -50,7 +50,6 @@ def extract_data(pipeline: Pipeline, artifacts: ArtifactStore, *, code: UserCode
             key="time",
         )
     table = normalise(_read(pipeline, code))
-    first = watermark = None
     if table.num_rows and spec.time is not None:
         if spec.time not in table.column_names:
             raise _no_time(pipeline, table, spec.time)
@@ -69,17 +68,9 @@ def extract_data(pipeline: Pipeline, artifacts: ArtifactStore, *, code: UserCode
         target = normalise(pa.table({name: compute_target(table, spec.target)}))
         table = table.select([other for other in table.column_names if other != name])
         table = table.append_column(name, target[name])
-    if spec.time is not None:
-        moments = pc.min_max(table[spec.time]).as_py()
-        first, watermark = moments["min"], moments["max"]
-    return Snapshot(
-        artifact=store_table(artifacts, table),
-        n_rows=table.num_rows,
-        columns=dict(table_types(table)),
-        time=spec.time,
-        first=first,
-        watermark=watermark,
-    )
+    rows = store_rows(artifacts, table, time=spec.time)
+    (segment,) = rows.segments
+    return Snapshot(rows=rows, columns=table_types(table), first=segment.first, watermark=segment.last)
 
 
 def fingerprint_source(pipeline: Pipeline, run_id: str) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from base.artifacts import Artifact, ArtifactStore
+from base.references import Rows, Segment
 
 _ROW_GROUP = 100_000
 
@@ -24,6 +26,16 @@ def store_table(artifacts: ArtifactStore, table: pa.Table) -> Artifact:
         file = Path(folder, "rows.parquet")
         pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
         return artifacts.put_file(file)
+
+
+def store_rows(artifacts: ArtifactStore, table: pa.Table, *, time: str | None) -> Rows:
+    """Store a table as rows of one segment."""
+    first = last = None
+    if time is not None and table.num_rows:
+        ends = pc.min_max(table[time]).as_py()
+        first, last = ends["min"], ends["max"]
+    stored = Segment(artifact=store_table(artifacts, table), n_stored=table.num_rows, first=first, last=last)
+    return Rows(segments=(stored,), time=time)
 
 
 def load_table(artifacts: ArtifactStore, artifact: Artifact, *, columns: list[str] | None = None) -> pa.Table:

@@ -16,13 +16,14 @@ from base.artifacts import ArtifactStore
 from base.errors import DataRefused, Fault, nearest
 from base.pipeline import Pipeline
 from base.references import Part, TrainingData, ValidatedData
+from base.rows import load_rows
 from base.sources import table_types
 from base.user_code import UserCode
 from features.columns import FeatureRefused, as_float32
 from features.plan import FeaturePlan, apply_functions, frame_from_table, select_features
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.feature_choice import choose_inputs, choose_kinds, drop_unsendable
-from tasks.frames import load_frame, load_table, store_table
+from tasks.frames import load_frame, store_table
 
 TARGET = "__target__"
 _FEWEST_TRAINING_ROWS = 20
@@ -46,7 +47,7 @@ def prepare_data(
         If a declared column does not exist or holds no value, or a part is left without rows or classes.
     """
     spec = pipeline.spec
-    table = load_table(artifacts, validated.good)
+    table = load_rows(artifacts, validated.good)
     train, validation, test = split_by_time(
         _moments(table, spec.time), spec.prepare.split.validation, spec.prepare.split.test
     )

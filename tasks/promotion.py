@@ -16,6 +16,7 @@ from base.fingerprint import digest_document, digest_environment, installed_libr
 from base.model_files import load_model
 from base.pipeline import Pipeline
 from base.references import Candidates, Evaluation, Promotion, Reference, Snapshot, TrainingData, ValidatedData, Verdict
+from base.rows import load_rows
 from base.user_code import UserCode
 from features.plan import FeaturePlan, frame_from_table, rows_from_frame
 from registry.ledger import append_decision, list_decisions
@@ -24,7 +25,7 @@ from registry.models import NewVersion, alias_history, find_alias, promote_versi
 from registry.store import Registry
 from serving.scorer import Examples, ModelDisagrees, Scorer, load_scorer, write_examples
 from tasks.execution import RunReference, execute_step, open_context
-from tasks.frames import load_table, store_frame
+from tasks.frames import store_frame
 from tasks.preparation import TARGET, load_prepared
 
 _N_EXAMPLES = 32
@@ -54,7 +55,7 @@ def package_model(
         If the packaged model does not answer as the trained one did.
     """
     artifacts, spec, data = registry.artifacts, pipeline.spec, judged.data
-    raw = load_table(artifacts, judged.validated.good).slice(data.test.start, data.test.n_rows)
+    raw = load_rows(artifacts, judged.validated.good).slice(data.test.start, data.test.n_rows)
     plan = FeaturePlan(
         inputs=data.inputs, functions=spec.prepare.features, numeric=data.numeric, categorical=data.categorical
     )
@@ -77,7 +78,7 @@ def package_model(
         reference=judged.candidates.model,
         report=judged.evaluation.report,
         metrics=judged.evaluation.metrics,
-        snapshot=judged.snapshot.artifact.digest,
+        snapshot=judged.snapshot.digest,
         first=data.first,
         learnt_until=data.learnt_until,
         watermark=data.watermark,

@@ -20,6 +20,7 @@ from base.errors import DataRefused
 from base.expectations import ExpectationsProcess, compile_suite, run_suite
 from base.pipeline import Pipeline
 from base.references import ValidatedData
+from base.rows import load_rows
 from base.sources import normalise
 from base.user_code import UserCode
 from registry.store import Registry
@@ -96,7 +97,7 @@ def test_bad_rows_are_set_aside_with_the_first_reason(registry: Registry, tmp_pa
     aside = load_frame(registry.artifacts, validated.quarantined)
     assert aside["at"].tolist() == trips["at"].iloc[3:7].tolist()
     assert aside[REASON].str.split().str[0].tolist() == ["distance", "company", "late", "company"]
-    good = load_frame(registry.artifacts, validated.good)
+    good = load_rows(registry.artifacts, validated.good).to_pandas()
     assert good["at"].tolist() == trips["at"].drop(index=[3, 4, 5, 6]).tolist()
 
 
@@ -106,7 +107,7 @@ def test_good_rows_are_the_snapshot_itself(registry: Registry, tmp_path: Path) -
     snapshot = extract_data(pipeline, registry.artifacts, code=UserCode(pipeline.code), as_of=None)
     validated = validate_data(snapshot, pipeline, registry.artifacts, ExpectationsProcess())
 
-    assert validated.good == snapshot.artifact
+    assert validated.good == snapshot.rows
     assert (validated.quarantined, validated.reasons) == (None, {})
 
 

@@ -13,10 +13,10 @@ import pytest
 from base.errors import DataRefused, DefinitionError, UserCodeError
 from base.pipeline import Pipeline
 from base.references import Snapshot
+from base.rows import load_rows
 from base.user_code import UserCode
 from registry.store import Registry
 from tasks.extraction import extract_data, fingerprint_source
-from tasks.frames import load_frame
 from tests.pipelines import define, make_pipeline, make_trips
 
 
@@ -27,7 +27,7 @@ def test_rows_are_ordered_by_time_and_equal_times_keep_their_order(registry: Reg
     snapshot = _extract(make_pipeline(tmp_path / "trips", shuffled), registry)
 
     expected = shuffled.sort_values("at", kind="stable")["distance"].tolist()
-    assert load_frame(registry.artifacts, snapshot.artifact)["distance"].tolist() == expected
+    assert load_rows(registry.artifacts, snapshot.rows).to_pandas()["distance"].tolist() == expected
     assert (snapshot.first, snapshot.watermark) == (trips["at"].min(), trips["at"].max())
 
 
@@ -73,7 +73,7 @@ def test_a_target_is_computed_and_unknown_where_a_column_is(
 
     snapshot = _extract(make_pipeline(tmp_path / "trips", trips, sections), registry)
 
-    found = load_frame(registry.artifacts, snapshot.artifact)["goal"]
+    found = load_rows(registry.artifacts, snapshot.rows).to_pandas()["goal"]
     assert [None if pd.isna(value) else value for value in found] == expected
 
 

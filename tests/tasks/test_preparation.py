@@ -18,7 +18,7 @@ from base.references import TrainingData, ValidatedData
 from base.user_code import UserCode
 from registry.store import Registry
 from tasks.feature_choice import choose_kinds
-from tasks.frames import store_table
+from tasks.frames import store_rows
 from tasks.preparation import TARGET, encode_target, load_prepared, prepare_data, split_by_time
 from tests.pipelines import define, make_pipeline, make_trips
 
@@ -195,8 +195,9 @@ def _prepare(pipeline: Pipeline, rows: pd.DataFrame, registry: Registry) -> Trai
 
 
 def _prepare_table(pipeline: Pipeline, rows: pa.Table, registry: Registry) -> TrainingData:
-    good = store_table(registry.artifacts, rows)
-    validated = ValidatedData(good=good, n_rows=rows.num_rows, quarantined=None, reasons={}, report=good)
+    good = store_rows(registry.artifacts, rows, time="at" if "at" in rows.column_names else None)
+    report = good.segments[0].artifact
+    validated = ValidatedData(good=good, n_rows=rows.num_rows, quarantined=None, reasons={}, report=report)
     return prepare_data(validated, pipeline, registry.artifacts, code=UserCode(pipeline.code))
 
 

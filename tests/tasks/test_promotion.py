@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from base.rows import load_rows
 from base.settings import Settings
 from features.plan import frame_from_table, rows_from_frame
 from registry.ledger import first_broken_link, list_decisions
@@ -109,7 +110,7 @@ def test_what_serves_answers_as_training_did(
     registry = open_registry(settings)
     data, manifest = trained.judged.data, trained.manifest
     scorer = load_scorer(registry.artifacts, manifest)
-    raw = load_table(registry.artifacts, trained.judged.validated.good)
+    raw = load_rows(registry.artifacts, trained.judged.validated.good)
     sent = rows_from_frame(frame_from_table(raw, data.inputs), data.inputs)
     learnt = load_prepared(data, registry.artifacts)[list(data.features)]
     assert scorer.find_faults(sent) == []
