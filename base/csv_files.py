@@ -6,9 +6,10 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -24,6 +25,7 @@ _LARGEST_BLOCK_BYTES = (1 << 31) - 1
 _SEPARATORS = ",;\t|"
 _MOST_FAULTS = 5
 _CHUNK_BYTES = 1 << 20
+_MISFIT = re.compile(r"In CSV column #(?P<index>\d+)[^:]*: .*conversion error", re.DOTALL)
 
 
 def read_csv(file: Path) -> pa.Table:
@@ -58,6 +60,84 @@ def read_csv(file: Path) -> pa.Table:
         if any(pa.types.is_binary(field.type) for field in table.schema):
             raise pa.ArrowInvalid("a column is not UTF-8")
         return table
+
+
+def stream_csv(file: Path) -> tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]]]:
+    """Find the types of a CSV file's columns, and give what reads its rows in batches; memory stays flat.
+
+    The types are those that :func:`read_csv` finds: one that only a late row shows is found by a pass of its own.
+
+    Raises
+    ------
+    DataRefused
+        As :func:`read_csv`.
+    """
+    import pyarrow as pa
+
+    kinds: dict[str, pa.DataType] = {}
+    with _explained(file):
+        while True:
+            with _open_stream(file, kinds) as reader:
+                guessed = {field.name: field.type for field in reader.schema}
+                misfit = _read_to_misfit(reader)
+            if misfit is None and not any(pa.types.is_time(kind) for kind in guessed.values()):
+                break
+            if misfit is None:
+                kinds = guessed | {name: pa.string() for name, kind in guessed.items() if pa.types.is_time(kind)}
+                continue
+            # What has been guessed so far stays, but for the column whose later values do not fit.
+            kinds = guessed | {misfit: _wider(guessed[misfit])}
+        if any(pa.types.is_binary(kind) for kind in guessed.values()):
+            raise pa.ArrowInvalid("a column is not UTF-8")
+
+    def read() -> Iterator[pa.RecordBatch]:
+        with _explained(file), _open_stream(file, guessed) as reader:
+            yield from reader
+
+    return pa.schema(list(guessed.items())), read
+
+
+def _read_to_misfit(reader: pa.csv.CSVStreamingReader) -> str | None:
+    """Read to the end, and name the first column with a value that does not fit its type."""
+    import pyarrow as pa
+
+    try:
+        for _ in reader:
+            pass
+    except pa.ArrowInvalid as error:
+        found = _MISFIT.search(str(error))
+        if found is None:
+            raise
+        return str(reader.schema.names[int(found["index"])])
+    return None
+
+
+def _wider(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    if pa.types.is_null(kind):
+        return pa.int64()
+    if pa.types.is_integer(kind):
+        return pa.float64()
+    # A date may go on as a moment; whatever else it is, every value is a text.
+    return pa.timestamp("s") if pa.types.is_date(kind) else pa.string()
+
+
+@contextmanager
+def _open_stream(file: Path, kinds: dict[str, pa.DataType]) -> Iterator[pa.csv.CSVStreamingReader]:
+    import pyarrow.csv as arrow_csv
+
+    with open_csv(file) as stream:
+        separator = _find_separator(stream)
+    with open_csv(file) as stream:
+        yield arrow_csv.open_csv(
+            stream,
+            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
+            parse_options=arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(
+                strings_can_be_null=True, quoted_strings_can_be_null=False, column_types=kinds
+            ),
+        )
 
 
 def _parse(file: Path, *, block_bytes: int, texts: list[str] | None = None) -> pa.Table:

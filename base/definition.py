@@ -17,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
+from base.column_uses import find_misuse
 from base.contract import DataContract
 from base.errors import DefinitionError, nearest
 from base.pipeline import Pipeline, PipelineSpec
@@ -48,6 +49,17 @@ def read_pipeline(file: Path) -> Pipeline:
         contract = _read_model(_read_yaml(contract_file), contract_file, DataContract)
         _check_columns(spec, contract, file, document)
     return Pipeline(spec=spec, contract=contract, file=file.resolve(), code=_read_code(file.parent))
+
+
+def read_model(file: Path, model: type[_Model]) -> _Model:
+    """Read another YAML file of the user's, such as a feature view, with the same messages.
+
+    Raises
+    ------
+    DefinitionError
+        If the file is missing, is no YAML, or a key is unknown, missing or has a wrong value.
+    """
+    return _read_model(_read_yaml(file), file, model)
 
 
 def _read_model(document: CommentedMap, file: Path, model: type[_Model]) -> _Model:
@@ -232,27 +244,14 @@ def _first_model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _check_columns(spec: PipelineSpec, contract: DataContract, file: Path, document: CommentedMap) -> None:
-    named = {
-        "time": (spec.time,) if spec.time else (),
-        "target": (spec.target,) if isinstance(spec.target, str) else (),
-        "prepare.exclude": spec.prepare.exclude,
-    }
-    if not spec.prepare.features:  # which may make columns of their own
-        named |= {
-            "prepare.numeric": spec.prepare.numeric,
-            "prepare.categorical": spec.prepare.categorical,
-            "evaluate.slices": spec.evaluate.slices,
-        }
-    for key, columns in named.items():
-        for index, column in enumerate(columns):
-            if column not in contract.columns:
-                hint = nearest(column, contract.columns)
-                raise DefinitionError(
-                    f"key {key!r} names column {column!r}, which the contract does not have{hint}",
-                    file=str(file),
-                    line=_line_of(document, [*key.split("."), index]),
-                    key=key,
-                )
+    if misuse := find_misuse(spec, contract):
+        use, problem = misuse
+        raise DefinitionError(
+            f"key {use.key!r} names column {use.column!r}, {problem}",
+            file=str(file),
+            line=_line_of(document, [*use.key.split("."), use.place]),
+            key=use.key,
+        )
 
 
 def _read_code(folder: Path) -> dict[str, bytes]:

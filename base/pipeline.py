@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    model_validator,
+)
 
 from base.contract import DataContract
 from base.documents import as_document
+from base.extract_spec import ExtractSpec
 from base.schedules import check_cron, check_timezone
-from base.times import Duration
+from base.section import NOTHING, Section, is_function
+from base.times import Duration, describe_duration, parse_duration
+from base.view_spec import ViewSpec
 
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-
-
-def is_function(source: str) -> bool:
-    """Tell a function of the user's code (``module:function``) from a path or URL.
-
-    Examples
-    --------
-    >>> is_function("features:load_flights"), is_function("data/*.parquet"), is_function("s3://bucket/key")
-    (True, False, False)
-    """
-    return _FUNCTION.fullmatch(source) is not None
 
 
 def _function(value: str) -> str:
@@ -48,19 +49,28 @@ def _plain_parameters(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _ranks(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) < 2 or len(set(value)) < len(value):
+        raise ValueError("expected two values or more, each once, from the lowest to the highest")
+    return value
+
+
+Gap = Annotated[
+    timedelta | None,
+    BeforeValidator(lambda value: None if value == "auto" else parse_duration(value)),
+    PlainSerializer(lambda gap: "auto" if gap is None else describe_duration(gap), when_used="json"),
+]
+"""A duration, or None for auto."""
+
 Whole = Annotated[int, Strict()]
 """An integer that is written as one: true, 1.0 and '1' are none."""
 
 Fraction = Annotated[float, Strict()]
 """A number that is written as one."""
-
-NOTHING = timedelta(0)
-
-
-class Section(BaseModel):
-    """A part of the definition: frozen, and no key is let through unread."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Target(Section):
@@ -68,13 +78,6 @@ class Target(Section):
 
     name: str
     expression: str
-
-
-class ExtractSpec(Section):
-    """Where the rows come from."""
-
-    source: str = Field(description="A file, folder, glob, or a function of the user's code as module:function.")
-    label_delay: Duration = Field(NOTHING, ge=NOTHING, description="How long after its time a row's target is known.")
 
 
 class ValidateDataSpec(Section):
@@ -86,10 +89,14 @@ class ValidateDataSpec(Section):
 
 
 class SplitSpec(Section):
-    """How much of the newest data judges the model."""
+    """How much of the newest data judges the model, and what keeps the parts apart."""
 
     validation: Fraction = Field(0.15, gt=0, lt=1)
     test: Fraction = Field(0.15, gt=0, lt=1)
+    gap: Gap = Field(None, description="Before a part begins, rows so new are left out; auto: extract.label_delay.")
+    groups: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(
+        (), description="Columns that name a group together, such as a customer; no group lies in two parts."
+    )
 
     @model_validator(mode="after")
     def _something_is_left(self) -> SplitSpec:
@@ -101,15 +108,23 @@ class SplitSpec(Section):
 class PrepareSpec(Section):
     """What the estimator sees of a row."""
 
+    views: tuple[ViewSpec, ...] = Field((), description="Feature views to join before the functions are called.")
     features: tuple[Annotated[str, AfterValidator(_function)], ...] = ()
+    fitted: tuple[Annotated[str, AfterValidator(_function)], ...] = Field(
+        (), description="Classes with fit(frame, target) and transform(frame), fitted on the rows to learn from."
+    )
     exclude: tuple[str, ...] = Field((), description="Columns that never reach an estimator: leaks, identifiers.")
     numeric: tuple[str, ...] = Field((), description="Columns to take as quantities, whatever their type.")
     categorical: tuple[str, ...] = Field((), description="Columns to take as categories, whatever their type.")
+    ordinal: dict[str, Annotated[tuple[str, ...], AfterValidator(_ranks)]] = Field(
+        {}, description="Columns of ranked categories, each with its values from the lowest to the highest."
+    )
+    one_hot: tuple[str, ...] = Field((), description="Categories of which each gets a column, whatever the estimator.")
     split: SplitSpec = SplitSpec()
 
     @model_validator(mode="after")
     def _a_column_has_one_kind(self) -> PrepareSpec:
-        for one, other in (("numeric", "categorical"), ("numeric", "exclude"), ("categorical", "exclude")):
+        for one, other in combinations(("numeric", "categorical", "ordinal", "one_hot", "exclude"), 2):
             if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
                 raise ValueError(f"{', '.join(map(repr, both))} stands in {one} and in {other}")
         return self
@@ -119,7 +134,7 @@ class EstimatorSpec(Section):
     """One estimator to try."""
 
     estimator: Annotated[str, AfterValidator(_import_path)]
-    parameters: Annotated[dict[str, Any], AfterValidator(_plain_parameters)] = {}
+    parameters: Annotated[dict[str, Any], AfterValidator(_plain_parameters)] = Field({})
 
 
 class TrainSpec(Section):
@@ -194,7 +209,9 @@ class PipelineSpec(Section):
 
     @model_validator(mode="after")
     def _target_is_no_feature(self) -> PipelineSpec:
-        for kind in ("numeric", "categorical"):
+        if self.time is None and self.prepare.split.gap:
+            raise ValueError("prepare.split.gap needs key 'time', which says when a row happened")
+        for kind in ("numeric", "categorical", "ordinal", "one_hot"):
             if self.target_column in getattr(self.prepare, kind):
                 raise ValueError(f"the target {self.target_column!r} stands in prepare.{kind}")
         return self

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, Secret, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+SECRET_SETTINGS = ("database_url", "online_url", "connections", "storage_options", "personal_key")
+"""What a message about a wrong setting must not repeat."""
+
+
+def _read_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('expected a JSON object, such as {"name": "value"}') from None
 
 
 class Settings(BaseSettings):
@@ -20,10 +34,16 @@ class Settings(BaseSettings):
     SecretStr('**********')
     """
 
-    model_config = SettingsConfigDict(env_prefix="EVERFIT_", env_file=".env", extra="ignore", frozen=True)
+    # A setting may be a secret, and a traceback reaches logs.
+    model_config = SettingsConfigDict(
+        env_prefix="EVERFIT_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(Path(".everfit"), description="Folder of everything that Everfit keeps on this machine.")
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home folder.")
+    online_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the online store; default: the registry's Postgres, else SQLite at home."
+    )
     artifacts_url: str | None = Field(None, description="Any fsspec URL; default: a folder in the home folder.")
     environment: str = Field("prod", description="Whose aliases are read and moved: dev, staging or prod.")
     prefect_host: str = Field("127.0.0.1", description="Where `everfit up` binds Prefect's server.")
@@ -39,6 +59,20 @@ class Settings(BaseSettings):
         1, ge=1, description="OpenMP threads of one fit; more can be slower when machines are busy."
     )
     lease_seconds: float = Field(60, gt=0, description="A run that has not been heard of for so long is dead.")
+    personal_key: SecretStr | None = Field(
+        None, description="Secret by which personal values are hashed; default: drawn once, into the home folder."
+    )
+    connections: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_read_json)] = Field(
+        {}, description='SQLAlchemy URLs by name, as JSON: {"warehouse": "postgresql+psycopg://me:secret@db/sales"}.'
+    )
+    storage_options: Annotated[Secret[dict[str, dict[str, Any]]], NoDecode, BeforeValidator(_read_json)] = Field(
+        Secret[dict[str, dict[str, Any]]]({}),
+        description='What fsspec needs to know by protocol, as JSON: {"s3": {"key": ..., "secret": ...}}.',
+    )
+    source_tries: int = Field(5, ge=1, description="How often a source that is away is asked before a run fails.")
+    source_wait_seconds: float = Field(
+        1.0, ge=0, description="How long to wait before the second try; the next waits double, with chance added."
+    )
     trusted_types: tuple[str, ...] = Field(
         (), description="Types a model file may hold beside the built-in allow-list, by full name."
     )
@@ -49,6 +83,15 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.home.absolute() / 'everfit.db'}"
+
+    @property
+    def online(self) -> str:
+        """The online store's database as a SQLAlchemy URL, with its password."""
+        if self.online_url is not None:
+            return self.online_url.get_secret_value()
+        if self.database.startswith("postgres"):
+            return self.database
+        return f"sqlite:///{self.home.absolute() / 'online.db'}"
 
     @property
     def artifacts(self) -> str:

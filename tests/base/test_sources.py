@@ -220,7 +220,8 @@ def test_files_with_other_types_are_named(tmp_path: Path) -> None:
         ("data/rows.csv", r"there is no such file; there is no folder '.*data' either"),
         ("*.parquet", r"'\*\.parquet' holds no file of a known format"),
         ("rows.xlsx", r"unknown format '.xlsx', expected CSV"),
-        ("s3://bucket/rows.csv", "is an address, expected a file"),
+        ("gopher://host/rows.csv", "nothing installed here reads 'gopher' addresses"),
+        ("https://host/rows.xlsx", "unknown format '.xlsx', expected CSV"),
     ],
 )
 def test_a_source_that_is_not_there_is_a_fault_of_the_definition(tmp_path: Path, source: str, message: str) -> None:

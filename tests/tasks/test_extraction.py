@@ -14,9 +14,11 @@ from base.errors import DataRefused, DefinitionError, UserCodeError
 from base.pipeline import Pipeline
 from base.references import Snapshot
 from base.rows import load_rows
+from base.settings import Settings
 from base.user_code import UserCode
 from registry.store import Registry
-from tasks.extraction import extract_data, fingerprint_source
+from tasks.extraction import extract_data, open_site
+from tasks.found_sources import look_at_sources
 from tests.pipelines import define, make_pipeline, make_trips
 
 
@@ -107,15 +109,21 @@ def test_a_source_function_that_fails_is_named(
         _extract(pipeline, registry)
 
 
-def test_a_function_is_asked_again_in_each_run_and_a_file_only_when_it_changed(tmp_path: Path) -> None:
+def test_a_function_has_no_digest_before_it_is_called_and_a_file_that_of_its_content(tmp_path: Path) -> None:
     function = make_pipeline(tmp_path / "one", None, define(extract={"source": "features:load"}))
     file = make_pipeline(tmp_path / "two", make_trips(5))
 
-    assert fingerprint_source(function, "run-1") != fingerprint_source(function, "run-2")
-    before = fingerprint_source(file, "run-1")
-    assert fingerprint_source(file, "run-2") == before
+    assert _look(function) is None
+    before = _look(file)
+    assert before is not None
+    assert _look(file) == before
     make_trips(6).to_parquet(tmp_path / "two" / "data.parquet")
-    assert fingerprint_source(file, "run-2") != before
+    assert _look(file) != before
+
+
+def _look(pipeline: Pipeline) -> str | None:
+    site = open_site(pipeline, UserCode(pipeline.code), Settings())
+    return look_at_sources(pipeline.spec.extract, site, None).digest
 
 
 def _extract(pipeline: Pipeline, registry: Registry, *, as_of: datetime | None = None) -> Snapshot:

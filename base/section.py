@@ -1,0 +1,29 @@
+"""What all parts of a definition share: frozen, and no key is let through unread."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+NOTHING = timedelta(0)
+
+
+class Section(BaseModel):
+    """A part of the definition: frozen, and no key is let through unread."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def is_function(source: str) -> bool:
+    """Tell a function of the user's code (``module:function``) from a path or URL.
+
+    Examples
+    --------
+    >>> is_function("features:load_flights"), is_function("data/*.parquet"), is_function("s3://bucket/key")
+    (True, False, False)
+    """
+    return _FUNCTION.fullmatch(source) is not None
