@@ -2,95 +2,79 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import islice
-from reprlib import Repr
-from typing import Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from base.contract_rules import ColumnRule, ExpectationRule, RowRule, Severity
 from base.errors import ArgumentError, Fault, nearest
-from base.times import parse_moment
+from base.json_values import ColumnType, cut_text
+from base.row_expressions import RowExpression
 
-ColumnType = Literal["number", "integer", "text", "boolean", "time"]
-Severity = Literal["refuse", "quarantine", "warn"]
-"""What a broken rule does: the run stops, the row is set aside, or it is only reported."""
-# JavaScript's and JSON's integers are doubles beyond this; a larger one would change silently on its way.
-_LARGEST_EXACT_INTEGER = 2**53
-_LONGEST_SHOWN = 40
-_LARGEST_SHOWN = 10**_LONGEST_SHOWN
-_SHORT = Repr()
-_SHORT.maxlevel = 2
-_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 3
+__all__ = ["ColumnRule", "ColumnType", "DataContract", "ExpectationRule", "RowRule", "Severity"]
 
 
-class ColumnRule(BaseModel):
-    """What one column must be; a rule that is not given is not checked.
+class DataContract(BaseModel):
+    """The columns that data must have, and what each of them must be.
+
+    ``unique`` names columns, or lists of columns whose values together are unique; ``distinct_rows`` says what
+    a row that repeats another one whole does.
 
     Examples
     --------
-    >>> ColumnRule(type="number", minimum=0).find_fault(-3)
-    ('-3', 'at least 0')
-    >>> ColumnRule(type="integer").find_fault(True)
-    ('True (boolean)', 'integer')
+    >>> columns = {"store": ColumnRule(type="text"), "day": ColumnRule(type="time")}
+    >>> DataContract(columns=columns, unique=["day", ["store", "day"]]).keys
+    (('day',), ('store', 'day'))
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: ColumnType
-    nullable: bool = True
-    minimum: FiniteFloat | None = None
-    maximum: FiniteFloat | None = None
-    categories: tuple[str, ...] | None = Field(None, min_length=1)
-    severity: Severity = Field("quarantine", description="What breaking this column's rules does.")
-    sensitive: bool = Field(False, description="Never a feature; kept for fairness slices.")
-    personal: Literal["hash", "drop"] | None = Field(None, description="What extraction makes of it.")
-
-    @model_validator(mode="after")
-    def _rules_fit_the_type(self) -> ColumnRule:
-        if self.type not in ("number", "integer") and (self.minimum is not None or self.maximum is not None):
-            raise ValueError(f"minimum and maximum are for numbers, but type is {self.type!r}")
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
-        if self.type != "text" and self.categories is not None:
-            raise ValueError(f"categories are for text, but type is {self.type!r}")
-        return self
-
-    def find_fault(self, value: object) -> tuple[str, str] | None:
-        """Judge one JSON value: None when it is good, else what was found and what was expected."""
-        if value is None:
-            return None if self.nullable else ("null", self.type)
-        if not _has_type(value, self.type):
-            return f"{_show(value)} ({_name_type(value)})", self.type
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if self.minimum is not None and value < self.minimum:
-                return _show(value), f"at least {self.minimum:g}"
-            if self.maximum is not None and value > self.maximum:
-                return _show(value), f"at most {self.maximum:g}"
-        if self.categories is not None and value not in self.categories:
-            return _show(value), f"one of {', '.join(map(repr, self.categories[:10]))}"
-        return None
-
-
-class DataContract(BaseModel):
-    """The columns that data must have, and what each of them must be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     columns: dict[str, ColumnRule] = Field(min_length=1)
-    unique: tuple[str, ...] = ()
+    unique: tuple[str | tuple[str, ...], ...] = ()
+    unique_severity: Severity = "refuse"
+    distinct_rows: Severity | None = Field(None, description="What a row does that is another one's double.")
+    rules: tuple[RowRule, ...] = ()
+    expectations: tuple[ExpectationRule, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_unique_column_needs_no_list(cls, document: Any) -> Any:
+        if isinstance(document, Mapping) and isinstance(document.get("unique"), str):
+            return {**document, "unique": (document["unique"],)}
+        return document
 
     @model_validator(mode="after")
-    def _unique_columns_are_known(self) -> DataContract:
-        for column in self.unique:
-            if column not in self.columns:
-                raise ValueError(f"unique names {column!r}, which is not a column{nearest(column, self.columns)}")
+    def _rules_fit_the_columns(self) -> DataContract:
+        for key in self.keys:
+            if not key or len(set(key)) < len(key):
+                raise ValueError(f"unique names {list(key)}, expected columns, each once")
+            for column in key:
+                if column not in self.columns:
+                    raise ValueError(f"unique names {column!r}, which is not a column{nearest(column, self.columns)}")
+        names = [rule.name for rule in self.rules]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"rules has {twice[0]!r} twice, expected one rule of each name")
+        for rule in self.rules:
+            try:
+                rule.compile(self.types)
+            except ValueError as error:
+                raise ValueError(f"rule {rule.name!r}: {error}") from error
         return self
+
+    @property
+    def keys(self) -> tuple[tuple[str, ...], ...]:
+        """What is unique, each as the columns that are so together."""
+        return tuple((key,) if isinstance(key, str) else key for key in self.unique)
+
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """The type of each column."""
+        return {name: rule.type for name, rule in self.columns.items()}
 
     def restricted_to(self, columns: Sequence[str]) -> DataContract:
-        """Return the contract over some of the columns, as a request needs it.
+        """Return the contract over some of the columns, as a request needs it: what one row cannot tell is left out.
 
         Raises
         ------
@@ -100,13 +84,17 @@ class DataContract(BaseModel):
         for name in columns:
             if name not in self.columns:
                 raise ArgumentError(f"the contract has no column {name!r}{nearest(name, self.columns)}")
-        return DataContract(columns={name: self.columns[name] for name in columns})
+        return DataContract(
+            columns={name: self.columns[name] for name in columns},
+            rules=tuple(rule for rule in self.rules if set(rule.columns) <= set(columns)),
+        )
 
     def find_faults(self, rows: Sequence[Mapping[str, object]], *, most: int = 100) -> list[Fault]:
-        """Find everything that is wrong with some JSON rows, up to *most* faults.
+        """Find everything for which some JSON rows are refused, up to *most* faults.
 
         A nullable column may be left out of a row; a column that the contract does not know is a fault, since
-        it is usually a misspelt one.
+        it is usually a misspelt one. Breaking a rule whose severity is ``warn`` is none (:meth:`find_warnings`);
+        a value of another type always is, since nothing can be made of it.
 
         Examples
         --------
@@ -118,67 +106,73 @@ class DataContract(BaseModel):
         row 1, column 'aeg': found an unknown column, expected only known columns; did you mean 'age'?
         """
         faults: list[Fault] = []
+        rules = self._compile_rules(are_warnings=False)
         for index, row in enumerate(rows):
-            for name, rule in self.columns.items():
-                if name not in row and not rule.nullable:
-                    faults.append(Fault(name, "nothing", rule.type, row=index))
-                elif name in row and (fault := rule.find_fault(row[name])):
-                    faults.append(Fault(name, *fault, row=index))
+            faults += self._judge_columns(row, index)
             if not row.keys() <= self.columns.keys():
                 unknown = (name for name in row if name not in self.columns)
-                faults.extend(
-                    Fault(
-                        _cut(name), "an unknown column", f"only known columns{nearest(name, self.columns)}", row=index
-                    )
-                    for name in islice(unknown, most)
-                )
+                faults.extend(self._name_unknown(name, index) for name in islice(unknown, most))
+            faults += self._judge_row(row, index, rules)
             if len(faults) >= most:
                 return faults[:most]
         return faults
 
+    def find_warnings(self, rows: Sequence[Mapping[str, object]], *, most: int = 100) -> list[Fault]:
+        """Find where rows that have passed :meth:`find_faults` break rules whose severity is ``warn``.
 
-def _has_type(value: object, expected: ColumnType) -> bool:
-    if isinstance(value, bool):
-        return expected == "boolean"
-    if isinstance(value, int):
-        return expected in ("number", "integer") and abs(value) <= _LARGEST_EXACT_INTEGER
-    if isinstance(value, float):
-        if expected == "integer":
-            return value.is_integer() and abs(value) <= _LARGEST_EXACT_INTEGER
-        return math.isfinite(value) and expected == "number"
-    if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            return False  # half a character: JSON can escape one, no file or database can hold it
-        return expected == "text" or (expected == "time" and _is_moment(value))
-    return isinstance(value, datetime) and expected == "time"
+        Examples
+        --------
+        >>> contract = DataContract(columns={"age": ColumnRule(type="number", maximum=120, severity="warn")})
+        >>> contract.find_faults([{"age": 130}]), [str(fault) for fault in contract.find_warnings([{"age": 130}])]
+        ([], ["row 0, column 'age': found 130, expected at most 120"])
+        """
+        lenient = {name: rule for name, rule in self.columns.items() if rule.severity == "warn"}
+        rules = self._compile_rules(are_warnings=True)
+        if not lenient and not rules:
+            return []
+        faults: list[Fault] = []
+        for index, row in enumerate(rows):
+            for name, rule in lenient.items():
+                if name not in row and not rule.nullable:
+                    faults.append(Fault(name, "nothing", rule.type, row=index))
+                elif name in row and (fault := rule.find_breach(row[name])):
+                    faults.append(Fault(name, *fault, row=index))
+            faults += self._judge_row(row, index, rules)
+            if len(faults) >= most:
+                return faults[:most]
+        return faults
 
+    def _judge_columns(self, row: Mapping[str, object], index: int) -> list[Fault]:
+        faults = []
+        for name, rule in self.columns.items():
+            fault: tuple[str, str] | None
+            if name in row:
+                fault = rule.find_misfit(row[name])
+                if fault is None and rule.severity != "warn":
+                    fault = rule.find_breach(row[name])
+            else:
+                fault = None if rule.nullable or rule.severity == "warn" else ("nothing", rule.type)
+            if fault is not None:
+                faults.append(Fault(name, *fault, row=index))
+        return faults
 
-def _is_moment(text: str) -> bool:
-    try:
-        parse_moment(text)
-    except ValueError:
-        return False
-    return True
+    def _name_unknown(self, column: str, index: int) -> Fault:
+        expected = f"only known columns{nearest(column, self.columns)}"
+        return Fault(cut_text(column), "an unknown column", expected, row=index)
 
+    def _compile_rules(self, *, are_warnings: bool) -> list[tuple[RowRule, RowExpression]]:
+        types = self.types
+        return [(rule, rule.compile(types)) for rule in self.rules if (rule.severity == "warn") is are_warnings]
 
-def _name_type(value: object) -> str:
-    names: dict[type, str] = {
-        bool: "boolean",
-        int: "integer",
-        float: "number",
-        str: "text",
-        list: "list",
-        dict: "object",
-    }
-    return names.get(type(value), type(value).__name__)
-
-
-def _show(value: object) -> str:
-    # repr() of a whole request could take longer than answering it, and Python refuses it for huge integers.
-    if isinstance(value, int) and abs(value) > _LARGEST_SHOWN:
-        return f"an integer of {value.bit_length()} bits"
-    return _cut(repr(_cut(value)) if isinstance(value, str) else _SHORT.repr(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    def _judge_row(
+        self, row: Mapping[str, object], index: int, rules: Sequence[tuple[RowRule, RowExpression]]
+    ) -> list[Fault]:
+        faults = []
+        for rule, expression in rules:
+            # A value of another type is a fault already; the rule has nothing to say about it.
+            if any(self.columns[name].find_misfit(row.get(name)) for name in expression.columns):
+                continue
+            if expression.evaluate(row) is False:
+                found = ", ".join(f"{name} {self.columns[name].show(row.get(name))}" for name in expression.columns)
+                faults.append(Fault(None, found, f"{rule.expression} (rule {rule.name!r})", row=index))
+        return faults

@@ -8,7 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base.contract_inference import write_contract
+from base.contract_text import write_contract
 from base.definition import read_pipeline
 from base.errors import ArgumentError
 from base.pipeline import MonitorSpec, SplitSpec, Target, ValidateDataSpec, ValidateModelSpec
@@ -52,7 +52,8 @@ def write_draft(draft: Draft, *, force: bool) -> Path | None:
     try:
         (aside / "pipeline.yaml").write_text(compose_definition(draft), encoding="utf-8")
         (aside / "features.py").write_text(compose_features(draft), encoding="utf-8")
-        write_contract(draft.contract, aside / "contract.yaml")
+        inferred = draft.inferred
+        write_contract(inferred.contract, aside / "contract.yaml", notes=inferred.notes, advice=inferred.advice)
         read_pipeline(aside / "pipeline.yaml")
         aside.chmod(0o755)
         check_folder(folder, force=force)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.contract import DataContract
-from base.contract_inference import infer_contract
+from base.contract_inference import InferredContract, infer_contract
 from base.errors import ArgumentError, DataRefused, Fault, nearest
 from base.metrics import Task
-from base.pipeline import MonitorSpec, Target, ValidateDataSpec, is_function
+from base.pipeline import MonitorSpec, Target, ValidateDataSpec
+from base.section import is_function
 from base.sources import all_null_columns, normalise, parse_time, read_source, table_types
 from features.targets import columns_of, compute_target
 
@@ -52,10 +53,15 @@ class Draft:
     first: datetime | None
     last: datetime | None
     n_rows: int
-    contract: DataContract
+    inferred: InferredContract
     exclusions: tuple[Exclusion, ...]
     features: tuple[str, ...]
     window: timedelta
+
+    @property
+    def contract(self) -> DataContract:
+        """What the rows must be."""
+        return self.inferred.contract
 
     @property
     def target_column(self) -> str:
@@ -106,7 +112,7 @@ def draft_pipeline(
         raise ArgumentError(f"--target and --time are both {time!r}; name the column that shall be predicted")
     _check_target(goal_name, values, data)
     chosen = _choose_task(goal_name, values, task)
-    contract = infer_contract(table, target=goal_name, time=time)
+    inferred = infer_contract(table, target=goal_name, time=time)
     advance("contract inferred")
     exclusions = _find_exclusions(table, goal, values, time, chosen)
     advance("leaks looked for")
@@ -133,7 +139,7 @@ def draft_pipeline(
         first=first,
         last=last,
         n_rows=table.num_rows,
-        contract=contract,
+        inferred=inferred,
         exclusions=exclusions,
         features=features,
         window=_choose_window(table.num_rows, first, last),
@@ -255,6 +261,8 @@ def _choose_window(n_rows: int, first: datetime | None, last: datetime | None) -
 
 def _relative_source(data: str, folder: Path) -> str:
     """Write where the data lie as seen from the pipeline's folder; both may move together then."""
+    if "://" in data:
+        return data
     # abspath, not resolve: a data folder that is a link should stay one, and a glob is no path.
     start, target = os.path.abspath(folder), os.path.abspath(data)  # noqa: PTH100
     return target if os.path.commonpath([start, target]) == "/" else os.path.relpath(target, start)
