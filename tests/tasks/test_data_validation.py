@@ -9,72 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from base.contract import ColumnRule, DataContract
 from base.errors import DataRefused
-from base.expectations import ExpectationsProcess, compile_suite, run_suite
+from base.expectations import ExpectationsProcess
 from base.pipeline import Pipeline
 from base.references import ValidatedData
 from base.rows import load_rows
-from base.sources import normalise
 from base.user_code import UserCode
 from registry.store import Registry
-from tasks.data_validation import REASON, find_violations, validate_data
+from tasks.data_validation import REASON, validate_data
 from tasks.extraction import extract_data
 from tasks.frames import load_frame
 from tests.pipelines import CONTRACT, define, make_pipeline, make_trips
-
-_NUMBERS = st.one_of(st.none(), st.floats(-20, 20), st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, 5.0]))
-_INTEGERS = st.one_of(st.none(), st.integers(-20, 20), st.just(2**60))
-_TEXTS = st.one_of(st.none(), st.sampled_from(["a", "b", "A", "", " a", "é", "nan", "None"]))
-_TRUTHS = st.one_of(st.none(), st.booleans())
-_MOMENTS = st.one_of(st.none(), st.datetimes().map(lambda moment: moment.replace(year=2013)))
-_BOUNDS = st.one_of(st.none(), st.sampled_from([-5.0, 0.0, 5.0]))
-
-
-@st.composite
-def _columns(draw: st.DrawFn) -> tuple[list[Any], pa.DataType, ColumnRule]:
-    kind = draw(st.sampled_from(["number", "integer", "text", "boolean", "time"]))
-    nullable = draw(st.booleans())
-    types = {"number": pa.float64(), "integer": pa.int64(), "text": pa.string(), "boolean": pa.bool_()}
-    arrow = types.get(kind, pa.timestamp("us", "UTC"))
-    values = {"number": _NUMBERS, "integer": _INTEGERS, "text": _TEXTS, "boolean": _TRUTHS, "time": _MOMENTS}[kind]
-    rule: dict[str, Any] = {"type": kind, "nullable": nullable}
-    if kind in ("number", "integer"):
-        low, high = draw(_BOUNDS), draw(_BOUNDS)
-        rule |= {"minimum": low, "maximum": high} if low is None or high is None or low <= high else {"minimum": low}
-    if kind == "text" and draw(st.booleans()):
-        rule["categories"] = tuple(draw(st.sets(st.sampled_from(["a", "b", "", "nan"]), min_size=1)))
-    return draw(st.lists(values, min_size=1, max_size=30)), arrow, ColumnRule.model_validate(rule)
-
-
-@given(column=_columns())
-@settings(max_examples=60)
-def test_great_expectations_and_the_masks_count_the_same(
-    column: tuple[list[Any], pa.DataType, ColumnRule], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    values, kind, rule = column
-    table = normalise(pa.table({"x": pa.array(values, type=kind)}))
-    file = tmp_path_factory.getbasetemp() / "column.parquet"
-    pq.write_table(table, file)
-    suite = compile_suite(DataContract(columns={"x": rule}), name="x", min_rows=1)
-
-    judged = {result.type.removeprefix("expect_column_values_to_"): result for result in run_suite(suite, file)[1:]}
-    masks = find_violations(table["x"].to_pandas(), rule)
-
-    counts = {name: int(rows.sum()) for name, rows in masks.items()}
-    outside = [rows for name, rows in masks.items() if name.startswith(("is below", "is above"))]
-    expected = {"not_be_null": counts.get("is null"), "be_in_set": counts.get("is none of its categories")}
-    expected["be_between"] = int(np.logical_or.reduce(outside).sum()) if outside else None
-    assert {name: result.n_unexpected for name, result in judged.items()} == {
-        name: count for name, count in expected.items() if count is not None
-    }
-    assert all(result.success == (result.n_unexpected == 0) for result in judged.values())
 
 
 def test_bad_rows_are_set_aside_with_the_first_reason(registry: Registry, tmp_path: Path) -> None:
