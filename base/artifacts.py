@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-import secrets
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from base.atomic_files import copy_stream, delete_leftovers, list_sizes, write_atomically, writing
 from base.errors import ArgumentError, EverfitError
-from base.fingerprint import digest_bytes, digest_file
+from base.fingerprint import digest_bytes
+from base.known_digests import digest_once, remember_digest
 from base.settings import Settings
+from base.times import as_utc, utc_now
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+STORED_AGAIN_AFTER = timedelta(minutes=30)
+"""Age from which a file in an object store is written again when its content is stored once more."""
+
+_STORED = re.compile(r"(?P<digest>[0-9a-f]{64})(?P<suffix>[^/\\\x00]*)")
 
 
 class Artifact(BaseModel):
@@ -111,7 +121,7 @@ class ArtifactStore:
                 write_atomically(Path(self._root, artifact.key), data)
             else:
                 # An object store shows an object when all of it has arrived, so the final name is safe.
-                self._filesystem().pipe_file(self._address(artifact), data)
+                self._remote_files().pipe_file(self._address(artifact), data)
         return artifact
 
     def put_file(self, path: Path, *, suffix: str | None = None) -> Artifact:
@@ -123,17 +133,19 @@ class ArtifactStore:
             If the file changes meanwhile, or the store cannot be written.
         """
         suffix = path.suffix if suffix is None else suffix
-        artifact = Artifact(digest=digest_file(path), size_bytes=path.stat().st_size, suffix=suffix)
+        artifact = Artifact(digest=digest_once(path), size_bytes=path.stat().st_size, suffix=suffix)
         with self._explained():
             if self._holds(artifact):
                 pass
             elif self._is_local:
-                with _writing(Path(self._root, artifact.key)) as stream, path.open("rb") as content:
-                    if _copy(content, stream) != artifact.digest:
+                stored = Path(self._root, artifact.key)
+                with writing(stored) as stream, path.open("rb") as content:
+                    if copy_stream(content, stream) != artifact.digest:
                         problem = f"{path.name!r} was changed while it was read"
                         raise ArtifactNotStored(self.url, problem, "let its writer finish, and try again")
+                remember_digest(stored, artifact.digest)
             else:
-                self._filesystem().put_file(str(path), self._address(artifact))
+                self._remote_files().put_file(str(path), self._address(artifact))
         return artifact
 
     def local_path(self, artifact: Artifact) -> Path:
@@ -149,9 +161,9 @@ class ArtifactStore:
                 raise ArtifactMissing(artifact, self.url)
         else:
             path = self._cache / artifact.key
-            if not path.is_file() or digest_file(path) != artifact.digest:
+            if not path.is_file() or digest_once(path) != artifact.digest:
                 self._fetch(artifact, path)
-        found = digest_file(path)
+        found = digest_once(path)
         if found != artifact.digest:
             raise ArtifactCorrupt(artifact, found)
         return path
@@ -180,31 +192,92 @@ class ArtifactStore:
             path = Path(self._root, artifact.key)
             return path.is_file() and path.stat().st_size == artifact.size_bytes
         try:
-            return bool(self._filesystem().size(self._address(artifact)) == artifact.size_bytes)
+            return bool(self._remote_files().size(self._address(artifact)) == artifact.size_bytes)
         except FileNotFoundError:
             return False
 
+    def list_files(self) -> Iterator[Artifact]:
+        """List every finished file of the store, whether something refers to it or not."""
+        if self._is_local:
+            sizes = list_sizes(Path(self._root, "sha256"))
+        else:
+            self._remote_files().invalidate_cache()
+            found = self._remote_files().find(f"{self._remote_root}/sha256", detail=True)
+            sizes = ((address.rpartition("/")[2], int(info["size"])) for address, info in found.items())
+        for name, size in sizes:
+            if parts := _STORED.fullmatch(name):
+                yield Artifact(digest=parts["digest"], size_bytes=size, suffix=parts["suffix"])
+
+    def touched(self, artifact: Artifact) -> datetime | None:
+        """Tell when a file was last stored, if only once more; None: it is gone."""
+        try:
+            if self._is_local:
+                return datetime.fromtimestamp(Path(self._root, artifact.key).stat().st_mtime, UTC)
+            address = self._address(artifact)
+            self._remote_files().invalidate_cache()
+            return as_utc(self._remote_files().modified(address))
+        except FileNotFoundError:
+            return None
+
+    def delete(self, artifact: Artifact, *, unless_since: datetime) -> bool:
+        """Delete a file, unless it was stored again since a moment; tell whether it was deleted."""
+        # In a folder nobody can store it between the look at its age and its end; elsewhere age alone protects.
+        with self._explained(), self._locked(fcntl.LOCK_EX):
+            if (touched := self.touched(artifact)) is None or touched >= unless_since:
+                return False
+            if self._is_local:
+                Path(self._root, artifact.key).unlink(missing_ok=True)
+            else:
+                self._remote_files().rm_file(self._address(artifact))
+            return True
+
+    def delete_unfinished(self, *, before: datetime) -> int:
+        """Delete what crashes left half-written before a moment, and return its size in bytes."""
+        return delete_leftovers(Path(self._root), before=before) if self._is_local else 0
+
     def _holds(self, artifact: Artifact) -> bool:
-        """Tell whether the file need not be written; in a folder its content is looked at, too."""
-        if artifact not in self:
-            return False
-        return not self._is_local or digest_file(Path(self._root, artifact.key)) == artifact.digest
+        """Tell whether the file need not be written; if so, it is made young, since retention spares young files."""
+        # A folder's content is looked at, too; other stores cannot make a file young: an old one is written again.
+        if not self._is_local:
+            touched = self.touched(artifact) if artifact in self else None
+            return touched is not None and utc_now() - touched < STORED_AGAIN_AFTER
+        path = Path(self._root, artifact.key)
+        with self._locked(fcntl.LOCK_SH):
+            try:
+                os.utime(path)
+            except OSError:
+                return False  # gone, or another user's, who alone may make it young
+        return artifact in self and digest_once(path) == artifact.digest
+
+    @contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        folder = None
+        with suppress(FileNotFoundError):
+            folder = os.open(self._root, os.O_RDONLY) if self._is_local else None
+        try:
+            if folder is not None:
+                with suppress(OSError):  # a network's folder may know no locks; then age alone protects a file
+                    fcntl.flock(folder, kind)
+            yield
+        finally:
+            if folder is not None:
+                os.close(folder)
 
     def _fetch(self, artifact: Artifact, path: Path) -> None:
-        with _writing(path) as stream:
+        with writing(path) as stream:
             try:
-                with self._filesystem().open(self._address(artifact), "rb") as content:
-                    found = _copy(content, stream)
+                with self._remote_files().open(self._address(artifact), "rb") as content:
+                    found = copy_stream(content, stream)
             except FileNotFoundError as error:
                 raise ArtifactMissing(artifact, self.url) from error
             if found != artifact.digest:
                 raise ArtifactCorrupt(artifact, found)
 
     def _address(self, artifact: Artifact) -> str:
-        self._filesystem()
+        self._remote_files()
         return f"{self._remote_root}/{artifact.key}"
 
-    def _filesystem(self) -> Any:
+    def _remote_files(self) -> Any:
         if self._remote is None:
             from fsspec.core import url_to_fs
 
@@ -222,46 +295,3 @@ class ArtifactStore:
         except OSError as error:
             problem = error.strerror or f"{type(error).__name__}: {error}"
             raise ArtifactNotStored(self.url, problem, "see its free space and its owner") from error
-
-
-def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file so that a crash leaves the old content or the new, never half of it."""
-    with _writing(target) as stream:
-        stream.write(data)
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[IO[bytes]]:
-    is_new = not target.parent.exists()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile's: its files are for their owner alone, and a service may run as another user.
-    temporary = target.parent / f".writing-{secrets.token_hex(8)}"
-    try:
-        with temporary.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync_folder(target.parent)
-    if is_new:
-        _fsync_folder(target.parent.parent)
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> str:
-    """Copy a stream and return the digest of what was copied."""
-    found = hashlib.sha256()
-    while chunk := source.read(1 << 20):
-        found.update(chunk)
-        target.write(chunk)
-    return found.hexdigest()
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
