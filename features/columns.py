@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 
@@ -60,6 +61,19 @@ def as_categories(column: pd.Series[Any]) -> pd.Series[Any]:
     texts = np.full(len(column), np.nan, dtype=object)
     texts[codes >= 0] = names[codes[codes >= 0]]
     return pd.Series(texts, index=column.index, dtype=object)
+
+
+def as_ranks(column: pd.Series[Any], order: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Take ranked categories as quantities: 0 for the lowest; one that is not in *order* is missing.
+
+    Examples
+    --------
+    >>> as_ranks(pd.Series(["high", "low", "?"]), ["low", "middle", "high"]).tolist()
+    [2.0, 0.0, nan]
+    """
+    ranks = {value: rank for rank, value in enumerate(order)}
+    found: npt.NDArray[np.float32] = as_categories(column).map(ranks).astype("float64").to_numpy().astype(np.float32)
+    return found
 
 
 def _as_float64(column: pd.Series[Any]) -> npt.NDArray[np.float64]:

@@ -10,15 +10,21 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from base.artifacts import Artifact
 from base.contract import ColumnType
 from base.errors import UserCodeError, nearest
 from base.times import parse_moment
 from base.user_code import UserCode
-from features.columns import FeatureRefused, as_categories, as_float32
+from features.columns import FeatureRefused, as_categories, as_float32, as_ranks
+from features.fitted import FittedFeature
+from features.views import JoinedView
 
 
 class FeaturePlan(BaseModel):
-    """Which raw columns come in, which user functions add to them, and which features go out.
+    """Which raw columns come in, which user functions and fitted classes add to them, and which features go out.
+
+    ``states`` holds what the fitted classes have learnt; ``ordinal`` the ranked categories among the numeric features.
+    ``inputs`` are the columns that a request sends and those that ``views`` add to it.
 
     Numeric features become float32: the compiled form of a model computes in float32, and one that was
     fitted on float32 values agrees with it exactly.
@@ -28,8 +34,11 @@ class FeaturePlan(BaseModel):
 
     inputs: dict[str, ColumnType]
     functions: tuple[str, ...] = ()
+    states: Artifact | None = None
+    ordinal: dict[str, tuple[str, ...]] = {}
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    views: tuple[JoinedView, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -88,15 +97,29 @@ def apply_functions(frame: pd.DataFrame, functions: Sequence[str], code: UserCod
         If a function raises, returns no frame, another number of rows, other rows, or rows in another order.
     """
     for path in functions:
-        function = code.function(path)
-        try:
-            # A deep copy, since a function may write into the values of its columns.
-            result = function(frame.copy())
-        except (Exception, SystemExit) as error:
-            raise UserCodeError(
-                path, f"raised {code.describe_error(error)}", "mend it, or take it out of prepare.features"
-            ) from error
-        _check_result(path, frame, result)
+        frame = apply_function(frame, path, code)
+    return frame
+
+
+def apply_function(frame: pd.DataFrame, path: str, code: UserCode) -> pd.DataFrame:
+    """Let one feature function add its columns, as :func:`apply_functions` does."""
+    function = code.function(path)
+    try:
+        # A deep copy, since a function may write into the values of its columns.
+        result = function(frame.copy())
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(
+            path, f"raised {code.describe_error(error)}", "mend it, or take it out of prepare.features"
+        ) from error
+    _check_result(path, frame, result)
+    return result  # type: ignore[no-any-return]
+
+
+def apply_fitted(frame: pd.DataFrame, fitted: Sequence[FittedFeature]) -> pd.DataFrame:
+    """Let each fitted feature add its columns, under the rules of :func:`apply_functions`."""
+    for feature in fitted:
+        result = feature.transform(frame)
+        _check_result(feature.path, frame, result)
         frame = result
     return frame
 
@@ -115,19 +138,24 @@ def select_features(frame: pd.DataFrame, plan: FeaturePlan) -> pd.DataFrame:
                 f"feature {name!r} is neither an input nor made by a feature function"
                 f"{nearest(name, map(str, frame.columns))}"
             )
-    columns: dict[str, Any] = {name: as_float32(frame[name]) for name in plan.numeric}
+    columns: dict[str, Any] = {
+        name: as_ranks(frame[name], plan.ordinal[name]) if name in plan.ordinal else as_float32(frame[name])
+        for name in plan.numeric
+    }
     columns |= {name: as_categories(frame[name]) for name in plan.categorical}
     return pd.DataFrame(columns, index=frame.index)
 
 
-def build_features(frame: pd.DataFrame, plan: FeaturePlan, code: UserCode) -> pd.DataFrame:
-    """Apply the user's functions to raw rows and select the features.
+def build_features(
+    frame: pd.DataFrame, plan: FeaturePlan, code: UserCode, fitted: Sequence[FittedFeature] = ()
+) -> pd.DataFrame:
+    """Apply the user's functions and fitted classes to raw rows and select the features.
 
     Returns
     -------
     DataFrame of shape (n_rows, n_features)
     """
-    return select_features(apply_functions(frame, plan.functions, code), plan)
+    return select_features(apply_fitted(apply_functions(frame, plan.functions, code), fitted), plan)
 
 
 def _check_result(path: str, frame: pd.DataFrame, result: object) -> None:

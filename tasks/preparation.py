@@ -2,121 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from base.artifacts import ArtifactStore
+from base.artifacts import Artifact, ArtifactStore
 from base.errors import DataRefused, Fault, nearest
 from base.pipeline import Pipeline
-from base.references import Part, TrainingData, ValidatedData
-from base.rows import load_rows
-from base.sources import table_types
+from base.references import Rows, TrainingData, ValidatedData
+from base.rows import load_rows, read_schema
+from base.tables import table_types
+from base.times import describe_duration
 from base.user_code import UserCode
 from features.columns import FeatureRefused, as_float32
-from features.plan import FeaturePlan, apply_functions, frame_from_table, select_features
+from features.plan import frame_from_table, select_features
+from features.views import JoinedView
+from registry.feature_views import resolve_views
 from tasks.execution import RunReference, execute_step, open_context
-from tasks.feature_choice import choose_inputs, choose_kinds, drop_unsendable
-from tasks.frames import load_frame, store_table
+from tasks.feature_choice import choose_inputs, choose_kinds, drop_unsendable, sensitive_columns
+from tasks.feature_making import add_features, add_fitted
+from tasks.frames import store_table
+from tasks.joined_views import join_rows, view_inputs
+from tasks.prepared_rows import TARGET, make_plan
+from tasks.splits import Split, split_rows
 
-TARGET = "__target__"
 _FEWEST_TRAINING_ROWS = 20
 _FEWEST_CLASS_ROWS = 2
 _RESERVED = (TARGET, "__prediction__")
 
 
 def prepare_data(
-    validated: ValidatedData, pipeline: Pipeline, artifacts: ArtifactStore, *, code: UserCode
+    validated: ValidatedData,
+    pipeline: Pipeline,
+    artifacts: ArtifactStore,
+    *,
+    code: UserCode,
+    views: Sequence[JoinedView] = (),
+    trusted: Sequence[str] = (),
 ) -> TrainingData:
-    """Split good rows by time, let the user's functions add features, and store what the estimators will see.
+    """Split good rows by time, let the user's code add features, and store what the estimators will see.
 
-    The rows keep their order, so row *i* of the result is row *i* of the good rows. Equal times stay on one
-    side of a cut: a model is never tested on the moment it was trained on.
+    Feature functions are called a second time with a few rows, so that one which looks at other rows is refused
+    here. Fitted features learn from the train part for the comparison of the estimators, and from all rows that
+    the last fit learns from for the model.
+
+    Parameters
+    ----------
+    trusted : sequence of str
+        Types that a fitted feature may hold beside those on the allow-list of model files.
 
     Raises
     ------
     UserCodeError
-        If a feature function fails or returns rows of another shape.
+        If the user's code fails, returns rows of another shape, or cannot be stored.
+    LooksAtOtherRows
+        If a feature of one row depends on other rows.
     DataRefused
         If a declared column does not exist or holds no value, or a part is left without rows or classes.
     """
     spec = pipeline.spec
-    table = load_rows(artifacts, validated.good)
-    train, validation, test = split_by_time(
-        _moments(table, spec.time), spec.prepare.split.validation, spec.prepare.split.test
-    )
-    target, classes = encode_target(
-        table[spec.target_column].to_pandas(), slice(train.start, validation.stop), spec.task
-    )
-    _check_parts(pipeline, train, validation, test, target)
+    split = split_rows(artifacts, validated.good, spec)
+    table = join_rows(_load_columns(validated.good, pipeline, views, artifacts), views, spec.time, artifacts)
+    watermark = None if spec.time is None or not table.num_rows else table[spec.time][-1].as_py()
+    positions = None
+    if split.positions is not None:
+        table = table.take(pa.array(split.positions))
+        positions = store_table(artifacts, pa.table({"position": pa.array(split.positions)}))
+    answers = table[spec.target_column].to_pandas()
+    target, classes = encode_target(answers, slice(0, split.validation.stop), spec.task)
+    _check_parts(pipeline, split, target)
+    moments = None if spec.time is None else table[spec.time].slice(0, split.validation.stop)
     inputs, unsendable = drop_unsendable(table, choose_inputs(table_types(table), pipeline))
-    frame = apply_functions(frame_from_table(table, inputs), spec.prepare.features, code)
+    inputs = view_inputs(inputs, table, views)
+    frame = add_features(frame_from_table(table, inputs), spec.prepare.features, code)
+    del table
+    frame, trial, states = add_fitted(frame, answers, split, spec.prepare.fitted, artifacts, code=code, trusted=trusted)
     _check_names(pipeline, frame)
     # An estimator that is tried is fitted on the train rows alone: a column must hold something there.
-    learnt = frame.iloc[train.start : train.stop]
+    learnt = (frame if trial is None else trial).iloc[: split.train.stop]
     numeric, categorical, left_out = choose_kinds(frame, learnt, spec.prepare, spec.time)
-    left_out = unsendable | left_out
+    left_out = unsendable | left_out | dict.fromkeys(sensitive_columns(pipeline), "is marked sensitive in the contract")
     _check_declared(pipeline, frame, left_out, [*numeric, *categorical])
-    plan = FeaturePlan(inputs=inputs, functions=spec.prepare.features, numeric=numeric, categorical=categorical)
-    features = select_features(frame, plan)
-    columns = {name: _arrow(features[name]) for name in features.columns}
-    moments = None if spec.time is None else table[spec.time]
-    return TrainingData(
-        artifact=store_table(artifacts, pa.table({**columns, TARGET: pa.array(target)})),
-        train=train,
-        validation=validation,
-        test=test,
+    data = TrainingData(
+        artifact=validated.report,
+        train=split.train,
+        validation=split.validation,
+        test=split.test,
+        positions=positions,
+        states=states,
+        rows_left_out=split.left_out,
         inputs=inputs,
         numeric=numeric,
         categorical=categorical,
+        ordinal={name: order for name, order in spec.prepare.ordinal.items() if name in numeric},
+        one_hot=tuple(name for name in categorical if name in spec.prepare.one_hot),
         left_out=left_out,
         classes=classes,
-        first=None if moments is None else moments[0].as_py(),
-        learnt_until=None if moments is None else moments[validation.stop - 1].as_py(),
-        watermark=None if moments is None else moments[-1].as_py(),
+        first=None if moments is None else pc.min(moments).as_py(),
+        learnt_until=None if moments is None else pc.max(moments).as_py(),
+        watermark=watermark,
+        views=tuple(view.model_dump(mode="json") for view in views),
     )
-
-
-def load_prepared(data: TrainingData, artifacts: ArtifactStore) -> pd.DataFrame:
-    """Read prepared rows as the estimators see them: the features, and the target as :data:`TARGET`.
-
-    A missing category is NaN, as :func:`features.plan.select_features` writes it; Parquet would hand back
-    None, which encoders take for another category than NaN.
-    """
-    frame = load_frame(artifacts, data.artifact)
-    return frame.assign(**{name: frame[name].where(frame[name].notna(), np.nan) for name in data.categorical})
-
-
-def split_by_time(moments: npt.NDArray[np.int64], validation: float, test: float) -> tuple[Part, Part, Part]:
-    """Cut ordered rows into train, validation and test, never through equal moments where that can be.
-
-    Each cut goes to the change of moment that is nearest to where the shares would have it. Where there are
-    fewer than three moments, the rows' order decides. From three rows on, no part is empty.
-
-    Examples
-    --------
-    >>> parts = split_by_time(np.array([1, 1, 1, 1, 1, 1, 2, 2, 3, 3]), 0.2, 0.2)
-    >>> [(part.start, part.stop) for part in parts]
-    [(0, 6), (6, 8), (8, 10)]
-    """
-    n_rows = len(moments)
-    wanted = [round(n_rows * (1 - validation - test)), round(n_rows * (1 - test))]
-    changes = np.flatnonzero(np.diff(moments)) + 1
-    if len(changes) >= 2:
-        last = int(np.argmin(np.abs(changes - wanted[1])))
-        last = max(last, 1)
-        first = int(np.argmin(np.abs(changes[:last] - wanted[0])))
-        wanted = [int(changes[first]), int(changes[last])]
-    elif n_rows >= 3:
-        last = min(max(wanted[1], 2), n_rows - 1)
-        wanted = [min(max(wanted[0], 1), last - 1), last]
-    return Part(start=0, stop=wanted[0]), Part(start=wanted[0], stop=wanted[1]), Part(start=wanted[1], stop=n_rows)
+    plan = make_plan(data, pipeline)
+    stored = _store_features(artifacts, select_features(frame, plan), target)
+    tried = None if trial is None else _store_features(artifacts, select_features(trial, plan), target)
+    return data.model_copy(update={"artifact": stored, "trial": tried})
 
 
 def encode_target(
@@ -148,11 +145,18 @@ def _n_values(target: npt.NDArray[Any], task: str) -> int:
     return len(np.unique(target if task == "regression" else target[target >= 0]))
 
 
-def _moments(table: pa.Table, time: str | None) -> npt.NDArray[np.int64]:
-    if time is None:
-        return np.arange(table.num_rows)
-    moments: npt.NDArray[np.int64] = table[time].cast("int64").to_numpy()
-    return moments
+def _load_columns(good: Rows, pipeline: Pipeline, views: Sequence[JoinedView], artifacts: ArtifactStore) -> pa.Table:
+    """Read the columns that features are made of, the target, the time and the views' keys; memory holds no others."""
+    spec = pipeline.spec
+    schema = read_schema(artifacts, good)
+    needed = {*choose_inputs(table_types(schema.empty_table()), pipeline), spec.target_column}
+    needed |= {key for view in views for key in view.keys.values()} | ({spec.time} if spec.time is not None else set())
+    return load_rows(artifacts, good, columns=[name for name in schema.names if name in needed])
+
+
+def _store_features(artifacts: ArtifactStore, features: pd.DataFrame, target: npt.NDArray[Any]) -> Artifact:
+    columns = {name: _arrow(features[name]) for name in features.columns}
+    return store_table(artifacts, pa.table({**columns, TARGET: pa.array(target[: len(features)])}))
 
 
 def _arrow(column: pd.Series[Any]) -> pa.Array:
@@ -160,18 +164,24 @@ def _arrow(column: pd.Series[Any]) -> pa.Array:
 
 
 def _check_names(pipeline: Pipeline, frame: pd.DataFrame) -> None:
-    if taken := [name for name in _RESERVED if name in frame.columns]:
-        raise DataRefused(
-            f"the data of pipeline {pipeline.name!r}",
-            [Fault(name, "a column of this name", "another one: Everfit stores its own under it") for name in taken],
-            "Rename it at the source, or in the feature function that makes it.",
-        )
+    faults = [
+        Fault(name, "a column of this name", "another one: Everfit stores its own under it")
+        for name in _RESERVED
+        if name in frame.columns
+    ] + [
+        Fault(name, "a column of this name before an estimator", "none: the contract marks it sensitive")
+        for name in sensitive_columns(pipeline)
+        if name in frame.columns
+    ]
+    if faults:
+        way_out = "Rename it at the source, or in the feature function that makes it."
+        raise DataRefused(f"the data of pipeline {pipeline.name!r}", faults, way_out)
 
 
 def _check_declared(pipeline: Pipeline, frame: pd.DataFrame, left_out: Mapping[str, str], used: list[str]) -> None:
     spec = pipeline.spec.prepare
     faults = []
-    for name in (*spec.numeric, *spec.categorical):
+    for name in (*spec.numeric, *spec.categorical, *spec.ordinal, *spec.one_hot):
         if name not in frame.columns and name not in left_out:
             faults.append(
                 Fault(name, f"no such column{nearest(name, frame.columns)}", "a column, since prepare names it")
@@ -188,18 +198,21 @@ def _check_declared(pipeline: Pipeline, frame: pd.DataFrame, left_out: Mapping[s
         )
 
 
-def _check_parts(pipeline: Pipeline, train: Part, validation: Part, test: Part, target: npt.NDArray[Any]) -> None:
+def _check_parts(pipeline: Pipeline, split: Split, target: npt.NDArray[Any]) -> None:
     faults = []
+    less = "".join(f"; {count:,} {why}" for why, count in split.left_out.items())
     for name, part, fewest in (
-        ("train", train, _FEWEST_TRAINING_ROWS),
-        ("validation", validation, 1),
-        ("test", test, 1),
+        ("train", split.train, _FEWEST_TRAINING_ROWS),
+        ("validation", split.validation, 1),
+        ("test", split.test, 1),
     ):
         if part.n_rows < fewest:
-            faults.append(Fault(None, f"{part.n_rows} rows in the {name} part", f"at least {fewest}"))
+            faults.append(Fault(None, f"{part.n_rows} rows in the {name} part{less}", f"at least {fewest}"))
         elif name == "train" and _n_values(target[part.start : part.stop], pipeline.spec.task) < 2:
             what = "class of two rows or more" if pipeline.spec.task == "classification" else "value"
             faults.append(Fault(pipeline.spec.target_column, f"one {what} in the train part", "at least two"))
+    if pipeline.spec.target_column in sensitive_columns(pipeline):
+        faults.append(Fault(pipeline.spec.target_column, "a target that is marked sensitive", "one that is not"))
     if faults:
         raise DataRefused(
             f"the data of pipeline {pipeline.name!r}", faults, "Extract more rows, or change prepare.split."
@@ -211,10 +224,14 @@ def prepare_step(run: RunReference, validated: ValidatedData) -> TrainingData:
     """Prepare validated rows, or reuse what the same rows and feature functions gave before."""
     context = open_context(run)
     spec, contract = context.pipeline.spec, context.pipeline.contract
-    return execute_step(
+    views = resolve_views(context.registry, context.pipeline)
+    trusted = context.settings.trusted_types
+    data = execute_step(
         context,
         "prepare",
-        lambda: prepare_data(validated, context.pipeline, context.registry.artifacts, code=context.code),
+        lambda: prepare_data(
+            validated, context.pipeline, context.registry.artifacts, code=context.code, views=views, trusted=trusted
+        ),
         output=TrainingData,
         parameters={
             "prepare": spec.prepare.model_dump(mode="json"),
@@ -222,8 +239,12 @@ def prepare_step(run: RunReference, validated: ValidatedData) -> TrainingData:
             "task": spec.task,
             "target": spec.target_column,
             "time": spec.time,
-            "code": context.code.digest if spec.prepare.features else None,
+            "label_delay": describe_duration(spec.extract.label_delay),
+            "code": context.code.digest if spec.prepare.features or spec.prepare.fitted else None,
         },
-        inputs={"rows": validated.good.digest},
+        inputs={"rows": validated.good.digest, **{f"view {one.view.name}": one.rows.digest for one in views}},
         log=get_run_logger(),
     )
+    for why, count in data.rows_left_out.items():
+        get_run_logger().info("prepare: left out %s rows %s", f"{count:,}", why)
+    return data

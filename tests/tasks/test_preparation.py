@@ -9,58 +9,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from base.errors import DataRefused, UserCodeError
 from base.pipeline import Pipeline, PrepareSpec
 from base.references import TrainingData, ValidatedData
 from base.user_code import UserCode
+from features.independence import LooksAtOtherRows
 from registry.store import Registry
 from tasks.feature_choice import choose_kinds
 from tasks.frames import store_rows
-from tasks.preparation import TARGET, encode_target, load_prepared, prepare_data, split_by_time
-from tests.pipelines import define, make_pipeline, make_trips
-
-moments = st.lists(st.integers(-3, 12), min_size=3, max_size=60).map(sorted)
-shares = st.floats(0.01, 0.9)
-
-
-@given(moments=moments, validation=shares, test=shares)
-def test_a_split_covers_every_row_once_in_order(moments: list[int], validation: float, test: float) -> None:
-    parts = split_by_time(np.array(moments), validation, test * (1 - validation))
-
-    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
-    assert parts[-1].stop == len(moments)
-    assert all(part.n_rows > 0 for part in parts)
-
-
-@given(moments=moments.filter(lambda moments: len(set(moments)) >= 3), validation=shares, test=shares)
-def test_equal_moments_stay_on_one_side_of_a_cut(moments: list[int], validation: float, test: float) -> None:
-    parts = split_by_time(np.array(moments), validation, test * (1 - validation))
-
-    sides = [set(moments[part.start : part.stop]) for part in parts]
-    assert max(sides[0]) < min(sides[1])
-    assert max(sides[1]) < min(sides[2])
-
-
-@pytest.mark.parametrize(
-    ("moments", "expected"),
-    [
-        ([], [0, 0, 0]),
-        ([5], [1, 0, 0]),
-        ([5, 5], [1, 1, 0]),
-        ([5] * 100, [70, 15, 15]),
-        ([1] * 98 + [2, 3], [98, 1, 1]),
-        ([1, 2] + [3] * 98, [1, 1, 98]),
-        (list(range(100)), [70, 15, 15]),
-    ],
-    ids=["nothing", "one row", "two rows", "one moment", "a late start", "an early start", "hours"],
-)
-def test_weird_tables_are_split_as_well_as_can_be(moments: list[int], expected: list[int]) -> None:
-    parts = split_by_time(np.array(moments, dtype=np.int64), 0.15, 0.15)
-
-    assert [part.n_rows for part in parts] == expected
+from tasks.preparation import encode_target, prepare_data
+from tasks.prepared_rows import TARGET, load_part, load_prepared, load_trial
+from tests.pipelines import CONTRACT, FEATURES, define, make_pipeline, make_trips
 
 
 @pytest.mark.parametrize(
@@ -78,6 +38,9 @@ def test_weird_tables_are_split_as_well_as_can_be(moments: list[int], expected: 
         ([1e300, None], {}, "holds no value"),
         ([None, None], {"categorical": ("x",)}, "holds no value"),
         ([[1], [2]], {}, "categorical"),
+        (["low", "high"], {"ordinal": {"x": ("low", "high")}}, "numeric"),
+        (["lwo", "hihg"], {"ordinal": {"x": ("low", "high")}}, "holds none of the values"),
+        ([1.0, 2.0], {"one_hot": ("x",)}, "categorical"),
     ],
 )
 def test_a_column_is_taken_as_declared_or_as_it_looks(column: Any, spec: dict[str, Any], kind: str) -> None:
@@ -172,6 +135,15 @@ REFUSED: list[tuple[str, dict[str, Any], str, type[Exception], str]] = [
         DataRefused,
         "no column that can be a feature",
     ),
+    (
+        "a feature that is called like a sensitive column",
+        {},
+        "frame.assign(passengers=1)",
+        DataRefused,
+        "the contract marks it sensitive",
+    ),
+    ("a feature made of a sensitive column", {}, "frame.assign(x=frame['passengers'])", UserCodeError, "KeyError"),
+    ("a mean over all rows", {}, "frame.assign(x=frame['distance'].mean())", LooksAtOtherRows, "column 'x' of row 0"),
     ("no validation rows", {"split": {"validation": 0.001, "test": 0.97}}, "frame", DataRefused, "train part"),
 ]
 
@@ -184,10 +156,74 @@ def test_what_cannot_be_prepared_is_refused_by_name(
 ) -> None:
     trips = make_trips()
     sections = define(prepare={"features": ["features:change"]} | prepare)
-    pipeline = make_pipeline(tmp_path / "trips", trips, sections, features=f"def change(frame): return {body}\n")
+    contract = CONTRACT | {"columns": CONTRACT["columns"] | {"passengers": {"type": "integer", "sensitive": True}}}
+    code = f"def change(frame): return {body}\n"
+    pipeline = make_pipeline(tmp_path / "trips", trips, sections, features=code, contract=contract)
 
     with pytest.raises(error, match=words):
         _prepare(pipeline, trips, registry)
+
+
+_RATES = """
+class CompanyRate:
+    def fit(self, frame, target):
+        self.overall = float(target.mean())
+        self.rates = target.astype("float64").groupby(frame["company"]).mean()
+        return self
+
+    def transform(self, frame):
+        return frame.assign(rate=frame["company"].map(self.rates).fillna(self.overall).astype("float64"))
+"""
+
+
+def test_a_fitted_feature_learns_from_the_rows_of_the_fit_alone(registry: Registry, tmp_path: Path) -> None:
+    trips = make_trips()
+    sections = define(prepare={"features": ["features:add_hour"], "fitted": ["features:CompanyRate"]})
+
+    data = _prepare(make_pipeline(tmp_path / "trips", trips, sections, features=FEATURES + _RATES), trips, registry)
+
+    for frame, stop in ((load_prepared(data, registry.artifacts), 340), (load_trial(data, registry.artifacts), 280)):
+        learnt = trips.iloc[:stop]
+        rates = learnt["late"].astype(float).groupby(learnt["company"]).mean()
+        expected = trips["company"].map(rates).fillna(learnt["late"].mean())[: len(frame)]
+        np.testing.assert_allclose(frame["rate"], expected.astype("float32"))
+    assert (data.train.stop, data.validation.stop) == (280, 340)
+    assert "rate" in data.numeric
+
+
+def test_parts_of_good_rows_are_found_again_whatever_was_left_out(registry: Registry, tmp_path: Path) -> None:
+    trips = make_trips().assign(customer=lambda rows: [f"c{row % 350}" for row in range(len(rows))])
+    split = {"groups": "customer", "gap": "2 hours"}
+    sections = define(prepare={"features": ["features:add_hour"], "split": split, "exclude": ["customer"]})
+    validated = _validated(_table(trips), registry)
+    pipeline = make_pipeline(tmp_path / "trips", trips, sections, contract=None)
+
+    data = prepare_data(validated, pipeline, registry.artifacts, code=UserCode(pipeline.code))
+
+    frame = load_prepared(data, registry.artifacts)
+    for part in (data.train, data.validation, data.test):
+        raw = load_part(data, validated.good, part, registry.artifacts, columns=["distance", "late", "nowhere"])
+        assert (
+            raw["distance"].to_numpy().astype("float32").tolist() == frame["distance"][part.start : part.stop].tolist()
+        )
+        assert raw.column_names == ["distance", "late"]
+    assert data.rows_left_out == {
+        "whose target was not known when the next part began": 1,
+        "of groups that the model learns from": 50,
+    }
+    assert data.learnt_until == trips["at"][338]
+    assert data.watermark == trips["at"].iloc[-1]
+
+
+def test_ranked_categories_are_quantities_in_their_order(registry: Registry, tmp_path: Path) -> None:
+    trips = make_trips()
+    sections = define(prepare={"ordinal": {"company": ["green", "red"]}, "one_hot": ["is_shared"]})
+
+    data = _prepare(make_pipeline(tmp_path / "trips", trips, sections), trips, registry)
+
+    ranks = trips["company"].map({"green": 0.0, "red": 1.0})
+    np.testing.assert_array_equal(load_prepared(data, registry.artifacts)["company"], ranks.astype("float32"))
+    assert (data.categorical, data.one_hot) == (("is_shared",), ("is_shared",))
 
 
 def _prepare(pipeline: Pipeline, rows: pd.DataFrame, registry: Registry) -> TrainingData:
@@ -195,10 +231,13 @@ def _prepare(pipeline: Pipeline, rows: pd.DataFrame, registry: Registry) -> Trai
 
 
 def _prepare_table(pipeline: Pipeline, rows: pa.Table, registry: Registry) -> TrainingData:
+    return prepare_data(_validated(rows, registry), pipeline, registry.artifacts, code=UserCode(pipeline.code))
+
+
+def _validated(rows: pa.Table, registry: Registry) -> ValidatedData:
     good = store_rows(registry.artifacts, rows, time="at" if "at" in rows.column_names else None)
     report = good.segments[0].artifact
-    validated = ValidatedData(good=good, n_rows=rows.num_rows, quarantined=None, reasons={}, report=report)
-    return prepare_data(validated, pipeline, registry.artifacts, code=UserCode(pipeline.code))
+    return ValidatedData(good=good, n_rows=rows.num_rows, quarantined=None, reasons={}, report=report)
 
 
 def _table(rows: pd.DataFrame) -> pa.Table:

@@ -1,0 +1,65 @@
+"""Prepared rows: read as the estimators see them, and back to the good rows that they were made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from base.artifacts import Artifact, ArtifactStore
+from base.pipeline import Pipeline
+from base.references import Part, Rows, TrainingData
+from base.rows import load_rows, read_schema
+from features.plan import FeaturePlan
+from tasks.frames import load_frame, load_table
+from tasks.joined_views import read_joined
+
+TARGET = "__target__"
+"""The column that holds the target among prepared rows."""
+
+
+def load_prepared(data: TrainingData, artifacts: ArtifactStore) -> pd.DataFrame:
+    """Read prepared rows as the estimators see them: the features, and the target as :data:`TARGET`.
+
+    A missing category is NaN, as :func:`features.plan.select_features` writes it; Parquet would hand back
+    None, which encoders take for another category than NaN.
+    """
+    return _load_features(data, data.artifact, artifacts)
+
+
+def load_trial(data: TrainingData, artifacts: ArtifactStore) -> pd.DataFrame:
+    """Read the rows before ``validation.stop`` with their features as fitted on the train part alone."""
+    frame = _load_features(data, data.trial or data.artifact, artifacts)
+    return frame.iloc[: data.validation.stop]
+
+
+def load_part(
+    data: TrainingData, good: Rows, part: Part, artifacts: ArtifactStore, *, columns: Collection[str]
+) -> pa.Table:
+    """Read some columns of the good rows that one part of the prepared rows was made of; unknown ones are left out."""
+    known = [name for name in read_schema(artifacts, good).names if name in columns]
+    table = load_rows(artifacts, good, columns=known)
+    if data.positions is None:
+        return table.slice(part.start, part.n_rows)
+    positions = load_table(artifacts, data.positions)["position"].slice(part.start, part.n_rows)
+    return table.take(positions.combine_chunks())
+
+
+def make_plan(data: TrainingData, pipeline: Pipeline) -> FeaturePlan:
+    """Say how a request's rows become the features that the model was trained on."""
+    return FeaturePlan(
+        inputs=data.inputs,
+        functions=pipeline.spec.prepare.features,
+        states=data.states,
+        ordinal=data.ordinal,
+        numeric=data.numeric,
+        categorical=data.categorical,
+        views=read_joined(data),
+    )
+
+
+def _load_features(data: TrainingData, artifact: Artifact, artifacts: ArtifactStore) -> pd.DataFrame:
+    frame = load_frame(artifacts, artifact)
+    return frame.assign(**{name: frame[name].where(frame[name].notna(), np.nan) for name in data.categorical})
