@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import Secret, SecretStr
 
 from base.errors import ArgumentError, RunFailed
 from base.settings import Settings
@@ -164,19 +167,22 @@ class ChildProcess:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """Write *settings* as the variables from which a child reads the same ones."""
-    variables = {
-        f"EVERFIT_{name.upper()}": str(value)
-        for name, value in settings.model_dump(mode="json", exclude={"database_url", "trusted_types"}).items()
+    """Write *settings*, the secret ones as well, as the variables from which a child reads the same ones."""
+    values = {name: _reveal(getattr(settings, name)) for name in type(settings).model_fields}
+    values["home"] = str(settings.home.absolute())
+    return {
+        f"EVERFIT_{name.upper()}": json.dumps(value) if isinstance(value, dict | list) else str(value)
+        for name, value in values.items()
         if value is not None
     }
-    variables["EVERFIT_HOME"] = str(settings.home.absolute())
-    if settings.database_url is not None:
-        variables["EVERFIT_DATABASE_URL"] = settings.database_url.get_secret_value()
-    if settings.trusted_types:
-        names = ", ".join(f'"{name}"' for name in settings.trusted_types)
-        variables["EVERFIT_TRUSTED_TYPES"] = f"[{names}]"
-    return variables
+
+
+def _reveal(value: object) -> object:
+    if isinstance(value, Secret | SecretStr):
+        return _reveal(value.get_secret_value())
+    if isinstance(value, dict):
+        return {name: _reveal(item) for name, item in value.items()}
+    return [_reveal(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def is_free(host: str, port: int) -> bool:
