@@ -1,0 +1,26 @@
+"""The floor of validation: one streaming pass of DuckDB that counts the rows breaking each rule of the big table.
+
+``python -m benchmarks.duckdb_pass FOLDER`` prints the counts as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from base.duck import open_duckdb, quote_text
+from benchmarks.big_table import rules
+
+
+def main() -> None:
+    """Count."""
+    files = quote_text(Path(sys.argv[1]) / "data" / "*.parquet")
+    counts = ", ".join(f"count(*) FILTER (WHERE {broken})" for _, broken in rules())
+    with open_duckdb() as connection:
+        found = connection.execute(f"SELECT count(*), {counts} FROM read_parquet({files})").fetchone()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
