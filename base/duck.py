@@ -23,7 +23,7 @@ def open_duckdb(*, memory_limit: str = _MEMORY_LIMIT, threads: int = 2) -> Itera
     Examples
     --------
     >>> with open_duckdb() as connection:
-    ...     connection.sql("SELECT 1 + 1").fetchone()
+    ...     connection.execute("SELECT 1 + 1").fetchone()
     (2,)
     """
     import duckdb

@@ -88,13 +88,22 @@ class Snapshot(Reference):
 
 
 class ValidatedData(Reference):
-    """The good rows of a snapshot, and the quarantined ones with their reasons."""
+    """The good rows of a snapshot, and the quarantined ones with their reasons.
+
+    ``reasons`` count each quarantined row once, ``warnings`` the rows that break a rule and stay, ``changes`` tell
+    what is not as it was in the snapshot before. ``judgements`` is what was found in each segment, for the next run
+    to go on from.
+    """
 
     good: Rows
     n_rows: int
     quarantined: Artifact | None
     reasons: dict[str, int]
     report: Artifact
+    warnings: dict[str, int] = {}
+    changes: tuple[str, ...] = ()
+    page: Artifact | None = None
+    judgements: Artifact | None = None
 
     @property
     def n_quarantined(self) -> int:
@@ -115,20 +124,34 @@ class Part(Reference):
 
 
 class TrainingData(Reference):
-    """Time-ordered rows cut into train, validation and test, with the kind of each feature."""
+    """Rows cut into train, validation and test in time order, with the kind of each feature.
+
+    The model that is judged learns from all rows before ``validation.stop``: train, validation, and what lies between
+    them. ``positions`` says which good row each row is, where it is not the one of the same number. Where features
+    are fitted, ``states`` holds what they have learnt from those rows, and ``trial`` the features of the rows
+    before ``validation.stop`` as fitted on the train part alone, for estimators to be compared on.
+    """
 
     artifact: Artifact
     train: Part
     validation: Part
     test: Part
+    positions: Artifact | None = None
+    trial: Artifact | None = None
+    states: Artifact | None = None
+    rows_left_out: dict[str, int] = {}
     inputs: dict[str, ColumnType]
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
+    ordinal: dict[str, tuple[str, ...]] = {}
+    one_hot: tuple[str, ...] = ()
     left_out: dict[str, str]
     classes: tuple[str | int | float | bool, ...] | None
     first: datetime | None
     learnt_until: datetime | None
     watermark: datetime | None
+    # The feature views that were joined, as features.views.JoinedView writes them: this floor does not know it.
+    views: tuple[dict[str, Any], ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:

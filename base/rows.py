@@ -30,7 +30,10 @@ def load_rows(artifacts: ArtifactStore, rows: Rows, *, columns: Sequence[str] | 
     reading = wanted if wanted is None or rows.time is None else list(dict.fromkeys([*wanted, rows.time]))
     tables = []
     for segment in rows.segments:
-        table = pq.read_table(artifacts.local_path(segment.artifact), columns=reading)
+        path = artifacts.local_path(segment.artifact)
+        # An older segment may lack a column that the source has got since.
+        held = None if reading is None else [name for name in pq.read_schema(path).names if name in reading]
+        table = pq.read_table(path, columns=held)
         if segment.n_dropped:
             table = table.filter(pc.invert(pa.array(_is_dropped(artifacts, segment))))
         tables.append(table)
@@ -40,6 +43,15 @@ def load_rows(artifacts: ArtifactStore, rows: Rows, *, columns: Sequence[str] | 
         keys = pa.table({"time": table[rows.time], "number": pa.array(range(table.num_rows))})
         table = table.take(pc.sort_indices(keys, sort_keys=[("time", "ascending"), ("number", "ascending")]))
     return table if wanted is None else table.select(wanted)
+
+
+def read_schema(artifacts: ArtifactStore, rows: Rows) -> pa.Schema:
+    """Read the columns that any segment has, with their types, and no rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schemas = [pq.read_schema(artifacts.local_path(segment.artifact)) for segment in rows.segments]
+    return pa.unify_schemas(schemas, promote_options="permissive")
 
 
 def stream_segment(

@@ -70,6 +70,10 @@ class UserCode:
             )
         return function  # type: ignore[no-any-return]
 
+    def variables(self, module: str) -> dict[str, Any]:
+        """Return what a file defines, by name; whatever the file raises when it is run is let through."""
+        return dict(vars(self._load(module)))
+
     def describe_error(self, error: BaseException) -> str:
         """Say what the user's code raised, and at which of its lines.
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from console.contracts import app as contract_app
+from console.data import app as data_app
 from console.output import INTERRUPTED, Output, report_error
 
 # Help in colours would import another 80 ms of libraries, a third of the time in which --help shall answer.
@@ -19,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+app.add_typer(contract_app)
+app.add_typer(data_app)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON document.")]
 _Model = Annotated[str, typer.Argument(help="A model's name, such as bike.", metavar="MODEL")]
@@ -54,7 +59,9 @@ def init(
 
 @app.command(
     epilog=_example(
-        "everfit train bike/pipeline.yaml", "everfit train bike --as-of 2012-06-01 --reason 'new summer data'"
+        "everfit train bike/pipeline.yaml",
+        "everfit train bike --as-of 2012-06-01 --reason 'new summer data'",
+        "everfit train bike --snapshot 3f9c2a1b7d40 --reason 'without the broken week'",
     )
 )
 def train(
@@ -63,12 +70,16 @@ def train(
     ],
     as_of: Annotated[str | None, typer.Option(help="Train as if it were this moment (UTC).")] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for whoever reads the ledger later.")] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(help="Train on this earlier snapshot (see `everfit data list`) again.", metavar="DIGEST"),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Train once: extract, validate, prepare, train, evaluate, judge, and promote where the verdict allows it."""
     from console.training import train_command
 
-    train_command(pipeline, as_of=as_of, reason=reason, output=Output(as_json=as_json))
+    train_command(pipeline, as_of=as_of, reason=reason, snapshot=snapshot, output=Output(as_json=as_json))
 
 
 @app.command(epilog=_example("everfit serve", "everfit serve bike hotel --port 8400"))
@@ -167,6 +178,50 @@ def demo(
     demo_command(keep=keep, seed=seed, month=month, weeks=weeks, output=Output(as_json=as_json))
 
 
+features_app = typer.Typer(help="Feature views: what is known of an entity, for training and serving alike.")
+app.add_typer(features_app, name="features")
+
+_Folder = Annotated[str | None, typer.Option(help="Where the views are declared; default: here.")]
+
+
+@features_app.command(name="list", epilog=_example("everfit features list", "everfit features list --folder bike"))
+def features_list(folder: _Folder = None, as_json: _Json = False) -> None:
+    """List feature views: how many events and keys, how fresh, and how many models use them."""
+    from console.features import features_list_command
+
+    features_list_command(folder=folder, output=Output(as_json=as_json))
+
+
+@features_app.command(name="show", epilog=_example("everfit features show origin_weather"))
+def features_show(
+    view: Annotated[str, typer.Argument(help="A feature view's name.", metavar="VIEW")],
+    folder: _Folder = None,
+    as_json: _Json = False,
+) -> None:
+    """Show a feature view: its features with their units, its freshness, and the models that use it."""
+    from console.features import features_show_command
+
+    features_show_command(view, folder=folder, output=Output(as_json=as_json))
+
+
+@features_app.command(
+    name="materialize",
+    epilog=_example(
+        "everfit features materialize", "everfit features materialize origin_weather --until 2013-04-01 --folder bike"
+    ),
+)
+def features_materialize(
+    view: Annotated[str | None, typer.Argument(help="Only this one.", metavar="[VIEW]")] = None,
+    until: Annotated[str | None, typer.Option(help="Take what was known by this moment (UTC); default: now.")] = None,
+    folder: _Folder = None,
+    as_json: _Json = False,
+) -> None:
+    """Store new events of feature views offline, and the newest values of each key online."""
+    from console.features import features_materialize_command
+
+    features_materialize_command(view, until=until, folder=folder, output=Output(as_json=as_json))
+
+
 @app.callback(invoke_without_command=True)
 def everfit(
     context: typer.Context,
@@ -197,5 +252,6 @@ def main() -> None:
     """Run the command that this process was started with."""
     code = run(sys.argv[1:])
     # The collector's last passes over all that was imported would take up to a second.
-    gc.freeze()
+    if "duckdb" not in sys.modules:  # whose last act is to complain of all that was not collected
+        gc.freeze()
     sys.exit(code)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base.errors import ArgumentError
-from base.settings import Settings
+from base.settings import SECRET_SETTINGS, Settings
 
 if TYPE_CHECKING:
     from registry.store import Registry
@@ -26,8 +26,9 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"setting EVERFIT_{'.'.join(map(str, fault['loc'])).upper()} is {fault['input']!r}, "
-            f"expected {fault['msg'].removeprefix('Input should be ')}"
+            f"setting EVERFIT_{'.'.join(map(str, fault['loc'])).upper()} "
+            f"is {'not what it should be' if fault['loc'][0] in SECRET_SETTINGS else repr(fault['input'])}, "
+            f"expected {fault['msg'].removeprefix('Input should be ').removeprefix('Value error, expected ')}"
             for fault in error.errors(include_url=False)
         )
         raise ArgumentError(f"{faults}; it stands in the environment or in .env") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.errors import ArgumentError, DataRefused, Fault
+from base.personal import has_personal, personal_key
 from console.installation import open_registry, read_settings
 
 if TYPE_CHECKING:
@@ -73,7 +74,18 @@ def _load(model: str) -> tuple[str, int, Scorer]:
     with registry.database.read() as session:
         version = resolve_version(session, registry.environment, model)
     manifest = ModelManifest.model_validate(version.manifest)
-    scorer = load_scorer(registry.artifacts, manifest, trusted=settings.trusted_types)
+    key = personal_key(settings) if has_personal(manifest.contract) else None
+    scorer = load_scorer(registry.artifacts, manifest, trusted=settings.trusted_types, personal_key=key)
+    if manifest.plan.views:
+        from features.online_store import OnlineStore
+        from serving.view_lookup import open_lookup
+
+        scorer.lookup = open_lookup(
+            manifest.plan.views,
+            time_column=manifest.time,
+            online=OnlineStore.from_settings(settings),
+            registry=registry,
+        )
     return version.model, version.number, scorer
 
 
@@ -132,7 +144,7 @@ def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _check_rows(scorer: Scorer, records: Sequence[Mapping[str, Any]], model: str) -> None:
+def _check_rows(scorer: Scorer, records: Sequence[dict[str, Any]], model: str) -> None:
     faults: list[Fault] = []
     for start, batch in zip(range(0, len(records), _BATCH_ROWS), _batches(records), strict=False):
         for fault in scorer.find_faults(batch):
@@ -148,7 +160,7 @@ def _check_rows(scorer: Scorer, records: Sequence[Mapping[str, Any]], model: str
         raise DataRefused(f"the input of {model}", faults[:_MOST_FAULTS], f"{more}The model's inputs are {columns}.")
 
 
-def _batches(records: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+def _batches(records: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
     for start in range(0, len(records), _BATCH_ROWS):
         yield records[start : start + _BATCH_ROWS]
 
@@ -188,7 +200,7 @@ def _check_output(name: str) -> Path:
 
 def _write(file: Path, rows: pa.Table, predictions: Sequence[Prediction]) -> None:
     """Write the rows as they were given, all their columns in their order, with the predictions after them."""
-    from base.artifacts import write_atomically
+    from base.atomic_files import write_atomically
 
     for name, values in _answer_columns(predictions, taken=rows.column_names).items():
         rows = rows.append_column(name, values)

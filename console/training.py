@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 N_STEPS = 7
 
 
-def train_command(pipeline: str, *, as_of: str | None, reason: str | None, output: Output) -> None:
+def train_command(
+    pipeline: str, *, as_of: str | None, reason: str | None, output: Output, snapshot: str | None = None
+) -> None:
     """Train a pipeline: from its source to a verdict, and to a promotion where the verdict allows it."""
     settings = read_settings()
     moment = _read_moment(as_of)
@@ -34,16 +36,32 @@ def train_command(pipeline: str, *, as_of: str | None, reason: str | None, outpu
 
             definition = find_pipeline(open_registry(settings), pipeline)
         with output.progress(f"train {definition.name}", total=N_STEPS) as step_done:
-            result = train_in_this_process(settings, str(definition.file), moment, reason or "", step_done)
+            result = train_in_this_process(
+                settings, str(definition.file), moment, reason or "", step_done, snapshot=snapshot
+            )
     finally:
         take_expectations().close()
+    if result["outcome"] == "nothing new":
+        output.say(f"{result['model']}: {result['reason']}")
+        output.result(result)
+        return
     output.say(f"{result['model']} version {result['version']} {_served(result)}: {result['reason']}")
+    if extracted := result.get("extracted"):
+        output.say("rows at the source: " + ", ".join(f"{count:,} {what}" for what, count in extracted.items()))
     output.say(f"fitted on {result['rows_fitted']:,} rows, judged on the newest {result['rows_judged']:,}")
     for what, count in result["quarantined"].items():
         output.say(f"set aside: {count:,} rows, {what}")
+    for change in result["changes"]:
+        output.say(f"changed: {change}")
+    for what, count in result["warnings"].items():
+        output.say(f"warning: {count:,} rows, {what}; they stay")
+    for why, count in result["rows_left_out"].items():
+        output.say(f"left out: {count:,} rows {why}")
     for column, why in result["left_out"].items():
         output.say(f"left out: column {column!r} {why}")
     output.table(["metric", "value"], [[name, f"{value:.4f}"] for name, value in result["metrics"].items()])
+    if result["validation"] is not None:
+        output.say(f"validation: {result['validation']}")
     output.say(f"report: {result['report']}")
     output.result(result)
 
@@ -56,7 +74,13 @@ def _served(result: dict[str, Any]) -> str:
 
 
 def train_in_this_process(
-    settings: Settings, pipeline: str, as_of: datetime | None, reason: str, step_done: Callable[[str], None]
+    settings: Settings,
+    pipeline: str,
+    as_of: datetime | None,
+    reason: str,
+    step_done: Callable[[str], None],
+    *,
+    snapshot: str | None = None,
 ) -> dict[str, Any]:
     """Run the flow here, against a Prefect server that is up or is started for it."""
     from deployments.prefect_server import use_server
@@ -66,7 +90,7 @@ def train_in_this_process(
             until_the_end.enter_context(use_server(settings, progress=step_done))
             from flows.continuous_training import continuous_training
         until_the_end.enter_context(steps_as_progress(step_done))
-        return continuous_training(pipeline, as_of=as_of, trigger="person", reason=reason)
+        return continuous_training(pipeline, as_of=as_of, trigger="person", reason=reason, snapshot=snapshot)
 
 
 def _read_moment(as_of: str | None) -> datetime | None:

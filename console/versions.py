@@ -79,7 +79,7 @@ def rollback_command(model: str, *, to: int | None, reason: str, output: Output)
         before = find_alias(session, registry.environment, model)
         # The row is updated in place, so its number has to be taken before.
         previous = None if before is None else before.number
-        alias = roll_back(session, registry.environment, model, actor=_this_user(), reason=reason.strip(), to=to)
+        alias = roll_back(session, registry.environment, model, actor=name_user(), reason=reason.strip(), to=to)
     output.say(f"{model}@{CHAMPION} is version {alias.number} again (was {previous}), environment {alias.environment}")
     output.say("A running prediction service follows by itself; the decision and its reason are in the ledger.")
     output.result(
@@ -95,7 +95,8 @@ def rollback_command(model: str, *, to: int | None, reason: str, output: Output)
     )
 
 
-def _this_user() -> str:
+def name_user() -> str:
+    """Name who calls, for the ledger."""
     from getpass import getuser
 
     try:
@@ -121,5 +122,6 @@ def _as_json(version: ModelVersion, champion: int | None) -> dict[str, Any]:
         "created_at": version.created_at.isoformat(),
         "metrics": version.metrics,
         "verdict": version.verdict,
+        "views": [view["view"]["name"] for view in version.manifest.get("plan", {}).get("views", [])],
         "run": version.run_id,
     }

@@ -24,11 +24,16 @@ from tasks.promotion import Judged, promote_step
 from tasks.publication import publish_run
 from tasks.run_record import close_run, find_champion, keep_run, name_actor, suppress_trigger
 from tasks.training import train_step
+from tasks.unchanged_data import close_unchanged, describe_extraction, find_equal_run
 
 
 @flow(name="continuous-training", flow_run_name="train {pipeline}", validate_parameters=True)
 def continuous_training(
-    pipeline: str, as_of: datetime | None = None, trigger: Trigger = "person", reason: str = ""
+    pipeline: str,
+    as_of: datetime | None = None,
+    trigger: Trigger = "person",
+    reason: str = "",
+    snapshot: str | None = None,
 ) -> dict[str, Any]:
     """Train a challenger, judge it against the champion, and promote it if the evidence says so.
 
@@ -37,6 +42,7 @@ def continuous_training(
         as_of: Look at the data as it was known at this moment; empty: all there is.
         trigger: What asks for this training.
         reason: Why it is asked for, in words; the record of the run keeps it.
+        snapshot: Digest of an earlier snapshot to train on again, instead of extracting; empty: extract.
     """
     settings = Settings()
     as_of = None if as_of is None else as_utc(as_of)
@@ -44,16 +50,31 @@ def continuous_training(
     definition = find_pipeline(registry, pipeline)
     flow_run = runtime.flow_run.id
     try:
-        with keep_run(definition, settings, as_of=as_of, trigger=trigger, reason=reason, prefect_run=flow_run) as run:
-            return _train(run, definition, registry, as_of, trigger)
+        with keep_run(
+            definition,
+            settings,
+            as_of=as_of,
+            trigger=trigger,
+            reason=reason,
+            prefect_run=flow_run,
+            snapshot=snapshot,
+        ) as run:
+            return _train(run, definition, registry, as_of, trigger, snapshot)
     except RunUnderWay as under_way:
         return suppress_trigger(registry, under_way, trigger, reason, flow_run)
 
 
 def _train(
-    run: RunReference, definition: Pipeline, registry: Registry, as_of: datetime | None, trigger: Trigger
+    run: RunReference,
+    definition: Pipeline,
+    registry: Registry,
+    as_of: datetime | None,
+    trigger: Trigger,
+    chosen: str | None,
 ) -> dict[str, Any]:
-    snapshot = extract_step(run, as_of)
+    snapshot = extract_step(run, as_of, chosen)
+    if chosen is None and (trained := find_equal_run(registry, run, definition, snapshot)):
+        return close_unchanged(registry, run, snapshot, trained, name_actor(trigger))
     validated = validate_data_step(run, snapshot)
     data = prepare_step(run, validated)
     candidates = train_step(run, data)
@@ -70,4 +91,4 @@ def _train(
     )
     promotion = promote_step(run, judged, name_actor(trigger))
     close_run(registry, run, promotion, verdict.reason)
-    return publish_run(run, judged, promotion)
+    return publish_run(run, judged, promotion) | describe_extraction(registry, run)

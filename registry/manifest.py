@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from base.artifacts import Artifact, ArtifactStore
-from base.contract import DataContract
 from base.metrics import Task
 from base.references import Metric, Reference
+from base.request_contract import RequestContract, as_request_contract
 from base.user_code import UserCode
 from features.plan import FeaturePlan
 
@@ -20,7 +20,8 @@ class ModelManifest(BaseModel):
 
     ``contract`` is the signature: what a request's rows must be. ``examples`` are a few real rows with the
     answers that training gave them, by which a loaded model is warmed and proven. ``reference`` holds a
-    sample of the test rows (inputs, target and prediction), against which drift is measured.
+    sample of the test rows (inputs, target and prediction), against which drift is measured. ``personal_key`` names
+    the key under which personal values were hashed, where there are any.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,7 +36,7 @@ class ModelManifest(BaseModel):
     seed: int
     model_file: Artifact
     plan: FeaturePlan
-    contract: DataContract
+    contract: Annotated[RequestContract, BeforeValidator(as_request_contract)]
     code: dict[str, Artifact]
     threshold: float
     examples: Artifact
@@ -48,6 +49,7 @@ class ModelManifest(BaseModel):
     watermark: datetime | None
     libraries: dict[str, str]
     environment: str
+    personal_key: str | None = None
 
     def load_code(self, artifacts: ArtifactStore) -> UserCode:
         """Load the user's code that the model was trained with, verified by digest."""

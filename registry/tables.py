@@ -108,6 +108,28 @@ class SnapshotRow(SQLModel, table=True):
     deleted_at: datetime | None = _optional_moment()
 
 
+class FeatureViewRow(SQLModel, table=True):
+    """One declaration of a feature view, and the events that were stored for it; *revision* grows with each change."""
+
+    __tablename__ = "feature_view"
+    __table_args__ = (UniqueConstraint("name", "digest"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(index=True)
+    digest: str
+    # Where it was declared last, so that it can be materialised from anywhere.
+    folder: str
+    document: dict[str, Any] = _json()
+    rows: dict[str, Any] = _json()
+    n_rows: int = 0
+    # How many of the segments the online store has taken; the rest is given to it by the next materialisation.
+    n_online: int = 0
+    newest: datetime | None = _optional_moment()
+    revision: int = 0
+    registered_at: datetime = _moment()
+    materialized_at: datetime | None = _optional_moment()
+
+
 class ModelVersion(SQLModel, table=True):
     """A registered model: immutable, numbered without gaps within its name, one for each run."""
 

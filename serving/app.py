@@ -13,16 +13,19 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
-from base.errors import EverfitError, nearest
+from base.errors import EverfitError, Fault, nearest
+from base.personal import personal_key
 from base.settings import Settings
+from features.online_store import OnlineStore
 from registry.manifest import ModelManifest
 from registry.models import find_version
 from registry.store import Registry
 from serving.batcher import Answer, Batcher, PredictionNotLogged
 from serving.follower import Follower, Served
-from serving.payloads import MOST_FAULTS, BodyRefused, FaultsFound, read_labels_of, read_rows
+from serving.payloads import MOST_FAULTS, BodyRefused, FaultsFound, describe_faults, read_labels_of, read_rows
 from serving.prediction_log import PredictionLog
 from serving.scorer import Scorer
+from serving.view_lookup import describe_views
 
 _T = TypeVar("_T")
 
@@ -54,6 +57,7 @@ class _Service:
         self._settings = settings
         self._registry = registry
         self._log = PredictionLog(settings.home.absolute(), segment_rows=settings.segment_rows)
+        self._online = OnlineStore.from_settings(settings)
         self._pool = ThreadPoolExecutor(_SCORING_THREADS, thread_name_prefix="everfit-scorer")
         self._follower = Follower(
             registry,
@@ -62,6 +66,8 @@ class _Service:
             trusted=settings.trusted_types,
             make_batcher=self._make_batcher,
             on_retired=self._log.retire,
+            online=self._online,
+            read_key=partial(personal_key, settings),
         )
 
     def make_app(self) -> FastAPI:
@@ -115,8 +121,12 @@ class _Service:
             "classes": manifest.classes,
             "threshold": manifest.threshold if manifest.classes is not None and len(manifest.classes) == 2 else None,
             "signature": {
-                column: rule.model_dump(exclude_none=True) for column, rule in manifest.contract.columns.items()
+                column: {"type": rule.type, "nullable": rule.nullable}
+                | rule.model_dump(mode="json", exclude_defaults=True)
+                for column, rule in manifest.contract.columns.items()
             },
+            "rules": {rule.name: rule.expression for rule in manifest.contract.rules},
+            "views": describe_views(manifest.plan.views, served.scorer.lookup),
             "source": {
                 "run": version.run_id,
                 "pipeline_version": version.pipeline_version,
@@ -142,9 +152,11 @@ class _Service:
         body = await self._read_body(request)
         # From here on the request belongs to this version, whatever the alias does.
         served = self._find(name)
-        rows = await self._run(len(body), partial(_read_valid_rows, body, served.scorer, self._settings.max_rows))
+        rows, warnings = await self._run(
+            len(body), partial(_read_valid_rows, body, served.scorer, self._settings.max_rows)
+        )
         answer = await served.batcher.predict(rows)
-        return await self._run(len(body), partial(_write_answer, served, answer))
+        return await self._run(len(body), partial(_write_answer, served, answer, warnings))
 
     async def add_labels(self, name: str, request: Request) -> Response:
         """Take what came true for earlier predictions."""
@@ -170,6 +182,7 @@ class _Service:
         await asyncio.to_thread(self._follower.stop)
         self._pool.shutdown(wait=True)
         await asyncio.to_thread(self._log.close)
+        self._online.close()
 
     def _read_report(self, name: str, number: int) -> bytes:
         with self._registry.database.read() as session:
@@ -223,18 +236,19 @@ class _Service:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def _read_valid_rows(body: bytes, scorer: Scorer, most_rows: int) -> list[dict[str, Any]]:
+def _read_valid_rows(body: bytes, scorer: Scorer, most_rows: int) -> tuple[list[dict[str, Any]], list[Fault]]:
     rows = read_rows(body, most_rows=most_rows)
     if faults := scorer.find_faults(rows, most=MOST_FAULTS + 1):
         raise FaultsFound(faults)
-    return rows
+    return rows, scorer.find_warnings(rows)
 
 
-def _write_answer(served: Served, answer: Answer) -> Response:
+def _write_answer(served: Served, answer: Answer, warnings: list[Fault]) -> Response:
     predictions = [
         {"id": name, **prediction.as_json()} for name, prediction in zip(answer.ids, answer.predictions, strict=True)
     ]
-    return _json({"model": served.version.model, "version": served.version.number, "predictions": predictions})
+    document = {"model": served.version.model, "version": served.version.number, "predictions": predictions}
+    return _json(document | ({"warnings": describe_faults(warnings)} if warnings else {}))
 
 
 def _summary(served: Served) -> dict[str, Any]:

@@ -109,6 +109,8 @@ class Batcher:
         return together
 
     def _answer(self, requests: list[Rows]) -> list[Answer | EverfitError]:
+        # What is logged is what was scored: monitoring and audits need the values of that moment.
+        requests = self._complete(requests)
         outcomes = self._score(requests)
         answered = [
             (rows, one) for rows, one in zip(requests, outcomes, strict=True) if not isinstance(one, EverfitError)
@@ -126,6 +128,14 @@ class Batcher:
             )
             return [one if isinstance(one, EverfitError) else not_logged for one in outcomes]
         return [one if isinstance(one, EverfitError) else Answer(one.ids, one.predictions) for one in outcomes]
+
+    def _complete(self, requests: list[Rows]) -> list[Rows]:
+        completed = self._scorer.complete_rows([row for rows in requests for row in rows])
+        parts: list[Rows] = []
+        for rows in requests:
+            parts.append(completed[: len(rows)])
+            completed = completed[len(rows) :]
+        return parts
 
     def _score(self, requests: list[Rows]) -> list[_Scored | EverfitError]:
         try:

@@ -12,13 +12,16 @@ from datetime import datetime
 from sqlmodel import select
 
 from base.errors import EverfitError
+from base.personal import has_personal
 from base.times import utc_now
+from features.online_store import OnlineStore
 from registry.manifest import ModelManifest
 from registry.models import CHAMPION, find_version
 from registry.store import Registry
 from registry.tables import Alias, ModelVersion
 from serving.batcher import Batcher
 from serving.scorer import Scorer, load_scorer
+from serving.view_lookup import open_lookup
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +69,10 @@ class Follower:
         Gives the queue of a version that begins to serve.
     on_retired : callable
         Is told each version that serves no more.
+    online : OnlineStore, optional
+        Where the newest values of feature views are looked up.
+    read_key : callable, optional
+        Gives the key under which personal values are hashed.
     """
 
     def __init__(
@@ -77,6 +84,8 @@ class Follower:
         trusted: Collection[str],
         make_batcher: Callable[[Scorer, int], Batcher],
         on_retired: Callable[[str, int], None],
+        online: OnlineStore | None = None,
+        read_key: Callable[[], bytes] | None = None,
     ) -> None:
         self._registry = registry
         self._models = None if models is None else frozenset(models)
@@ -84,6 +93,8 @@ class Follower:
         self._trusted = tuple(trusted)
         self._make_batcher = make_batcher
         self._on_retired = on_retired
+        self._online = online
+        self._read_key = read_key
         self._served: dict[str, Served] = {}
         self._refused: dict[str, Refused] = {}
         self._trouble: str | None = None
@@ -181,7 +192,15 @@ class Follower:
         if version is None:
             raise EverfitError(f"model {model!r} has no version {number}, although its champion is said to be that")
         manifest = ModelManifest.model_validate(version.manifest)
-        scorer = load_scorer(self._registry.artifacts, manifest, trusted=self._trusted)
+        scorer = load_scorer(
+            self._registry.artifacts,
+            manifest,
+            trusted=self._trusted,
+            personal_key=self._read_key() if self._read_key and has_personal(manifest.contract) else None,
+        )
+        scorer.lookup = open_lookup(
+            manifest.plan.views, time_column=manifest.time, online=self._online, registry=self._registry
+        )
         if not scorer.is_row_wise:
             _log.warning(
                 "model %r version %d answers a row differently when other rows come with it, so its requests are "

@@ -38,12 +38,15 @@ class FaultsFound(BodyRefused):
     """A body that breaks the signature: 422, with every fault."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        shown = [
-            {"row": fault.row, "column": fault.column, "found": fault.found, "expected": fault.expected}
-            for fault in faults[:MOST_FAULTS]
-        ]
-        super().__init__(422, shown)
+        super().__init__(422, describe_faults(faults[:MOST_FAULTS]))
         self.is_cut = len(faults) > MOST_FAULTS
+
+
+def describe_faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """Write faults as a client reads them."""
+    return [
+        {"row": fault.row, "column": fault.column, "found": fault.found, "expected": fault.expected} for fault in faults
+    ]
 
 
 def read_rows(body: bytes, *, most_rows: int) -> list[dict[str, Any]]:

@@ -17,7 +17,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from base.personal import protected_contract
 from base.times import utc_now
+from features.views import joined_types
 from registry.manifest import ModelManifest
 from serving.segments import Document, SegmentedLog, TableBuilder, adopt_segments
 from serving.traffic import (
@@ -89,12 +91,14 @@ class PredictionLog:
         OSError
             If the disk does not take them; then none of them is in the log.
         """
-        rules = manifest.contract.columns
+        # What is logged is hashed already, where it is personal.
+        stored = protected_contract(manifest.contract)
+        rules = {} if stored is None else stored.columns
         header: Document = {
             "model": manifest.model,
             "version": number,
             "time": manifest.time if manifest.time in rules and rules[manifest.time].type == "time" else None,
-            "inputs": {name: rule.type for name, rule in rules.items()},
+            "inputs": {name: rule.type for name, rule in rules.items()} | dict(joined_types(manifest.plan.views)),
         }
         documents: list[Document] = [
             {"at": _microseconds(batch.at), "ids": batch.ids, "rows": batch.rows, "answers": batch.answers}

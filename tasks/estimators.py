@@ -27,8 +27,8 @@ def build_estimator(spec: EstimatorSpec, data: TrainingData, target: npt.NDArray
     """Build an unfitted scikit-learn pipeline: encoding of the columns, then the estimator.
 
     Gradient boosting on histograms gets each category as the mean of its target, fitted crosswise
-    (Micci-Barreca 2001), and gaps as they are; anything else gets medians for gaps, unit variance, and one
-    column for each frequent category.
+    (Micci-Barreca 2001), or one column for each frequent value where prepare.one_hot says so, and gaps as they are;
+    anything else gets medians for gaps, unit variance, and one column for each frequent category.
 
     Parameters
     ----------
@@ -122,8 +122,13 @@ def _target_encoding(data: TrainingData, target: npt.NDArray[Any], seed: int) ->
     folds = (StratifiedKFold if is_spread else KFold)(_ENCODING_FOLDS, shuffle=True, random_state=seed)
     # Left to guess, the encoder takes whole numbers for classes, and makes a column for each of them.
     encoder = TargetEncoder(target_type="continuous" if data.classes is None else "auto", cv=folds)
+    encoded = [name for name in data.categorical if name not in data.one_hot]
     return ColumnTransformer(
-        [("numeric", "passthrough", list(data.numeric)), ("categorical", encoder, list(data.categorical))],
+        [
+            ("numeric", "passthrough", list(data.numeric)),
+            ("categorical", encoder, encoded),
+            ("one_hot", _one_hot_encoder(), list(data.one_hot)),
+        ],
         verbose_feature_names_out=False,
     )
 
@@ -132,13 +137,18 @@ def _one_hot_encoding(data: TrainingData) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.preprocessing import StandardScaler
 
     numeric = Pipeline([("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=_MOST_ONE_HOT_CATEGORIES, sparse_output=False
-    )
     return ColumnTransformer(
-        [("numeric", numeric, list(data.numeric)), ("categorical", one_hot, list(data.categorical))],
+        [("numeric", numeric, list(data.numeric)), ("categorical", _one_hot_encoder(), list(data.categorical))],
         verbose_feature_names_out=False,
+    )
+
+
+def _one_hot_encoder() -> Any:
+    from sklearn.preprocessing import OneHotEncoder
+
+    return OneHotEncoder(
+        handle_unknown="infrequent_if_exist", max_categories=_MOST_ONE_HOT_CATEGORIES, sparse_output=False
     )

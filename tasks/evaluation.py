@@ -19,16 +19,16 @@ from base.errors import EverfitError, RunFailed
 from base.fingerprint import digest_document
 from base.metrics import measure, row_losses
 from base.model_files import load_model
-from base.pipeline import Pipeline
+from base.pipeline import Pipeline, PipelineSpec
 from base.references import Candidates, Evaluation, Part, SliceMetrics, TrainingData, ValidatedData
-from base.rows import load_rows
 from features.plan import frame_from_table
 from monitoring.performance import encode_labels
 from registry.manifest import ChampionReference, ModelManifest
 from serving.scorer import load_scorer
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.frames import store_frame
-from tasks.preparation import TARGET, load_prepared
+from tasks.joined_views import join_rows, read_joined, views_of_today
+from tasks.prepared_rows import TARGET, load_part, load_prepared
 from tasks.report import render_report
 from tasks.training import check_answers, predict
 
@@ -74,19 +74,20 @@ def evaluate_model(
     frame = load_prepared(data, artifacts)
     if champion is not None and not _answers_the_same_question(champion, pipeline):
         champion = None
-    rows, n_seen = _unseen(data.test, load_rows(artifacts, validated.good), spec.time, champion)
+    raw = load_part(data, validated.good, data.test, artifacts, columns=_raw_columns(spec, champion, data))
+    rows, n_seen = _unseen(data.test, raw, spec.time, champion)
     test = frame.iloc[rows.start : rows.stop].reset_index(drop=True)
     target = test[TARGET].to_numpy()
     model = load_model(artifacts.read_bytes(candidates.model), trusted=trusted)
     answers = predict(model, test[list(data.features)], n_classes=n_classes)
     _check("the challenger", answers, n_rows=len(test), n_classes=n_classes)
     baseline = _baseline(frame[TARGET].to_numpy()[: data.validation.stop], len(test), n_classes)
-    raw = load_rows(artifacts, validated.good).slice(rows.start, rows.n_rows)
+    raw = raw.slice(rows.start - data.test.start)
     threshold = spec.serve.threshold
     losses = {"challenger": row_losses(spec.task, target, answers), "baseline": row_losses(spec.task, target, baseline)}
     champion_metrics = None
     if champion is not None:
-        own_target, own_answers = _ask_champion(champion, raw, artifacts, trusted)
+        own_target, own_answers = _ask_champion(champion, raw, data, artifacts, trusted)
         losses["champion"] = row_losses(spec.task, own_target, own_answers)
         champion_metrics = measure(spec.task, own_target, own_answers, threshold=champion.manifest.threshold)
     slices = tuple(
@@ -110,12 +111,22 @@ def evaluate_model(
     return evaluation.model_copy(update={"report": artifacts.put_bytes(page.encode(), suffix=".html")})
 
 
-def _unseen(test: Part, good: pa.Table, time: str | None, champion: Champion | None) -> tuple[Part, int]:
+def _raw_columns(spec: PipelineSpec, champion: Champion | None, data: TrainingData) -> set[str]:
+    """List what the test rows are cut and asked by; columns that may be no feature are among the slices."""
+    columns = {*spec.evaluate.slices, *([] if spec.time is None else [spec.time])}
+    if champion is not None:
+        views = (*champion.manifest.plan.views, *read_joined(data))
+        columns |= {*champion.manifest.plan.inputs, champion.manifest.target}
+        columns |= {key for view in views for key in view.keys.values()}
+    return columns
+
+
+def _unseen(test: Part, raw: pa.Table, time: str | None, champion: Champion | None) -> tuple[Part, int]:
     """Return the test rows that the champion did not learn from; where there is none, all of them and their number."""
     learnt_until = None if champion is None else champion.manifest.learnt_until
     if time is None or learnt_until is None:
         return test, 0
-    moments = good[time].slice(test.start, test.n_rows)
+    moments = raw[time]
     n_seen = pc.sum(pc.less_equal(moments, pa.scalar(learnt_until, type=moments.type))).as_py() or 0
     if n_seen == test.n_rows:
         return test, n_seen
@@ -136,12 +147,14 @@ def _answers_the_same_question(champion: Champion, pipeline: Pipeline) -> bool:
 
 
 def _ask_champion(
-    champion: Champion, raw: pa.Table, artifacts: ArtifactStore, trusted: tuple[str, ...]
+    champion: Champion, raw: pa.Table, data: TrainingData, artifacts: ArtifactStore, trusted: tuple[str, ...]
 ) -> tuple[npt.NDArray[Any], Answers]:
     """Return the target in the champion's own classes, and its answers: a class that only it knows counts for it."""
     manifest = champion.manifest
     try:
         scorer = load_scorer(artifacts, manifest, trusted=trusted)
+        views = views_of_today(manifest.plan.views, read_joined(data))
+        raw = join_rows(raw, views, manifest.time, artifacts)
         answers = scorer.predict_frame(frame_from_table(raw, manifest.plan.inputs))
         n_classes = None if manifest.classes is None else len(manifest.classes)
         _check("it", answers, n_rows=raw.num_rows, n_classes=n_classes)

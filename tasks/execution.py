@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from sqlmodel import Session
 
 from base.artifacts import Artifact
 from base.definition import read_pipeline
@@ -84,6 +85,7 @@ def execute_step(
     parameters: Mapping[str, Any],
     inputs: Mapping[str, str],
     log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+    also: Callable[[Session], None] | None = None,
 ) -> _Output:
     """Do a step's work, or take over the result that equal work has given before.
 
@@ -95,6 +97,8 @@ def execute_step(
     parameters : mapping
         JSON: what the definition says about the step, with the digest of the user's code where it is run.
     inputs : mapping of name to digest
+    also : callable, optional
+        Writes what else the executed step knows into the registry, in the transaction that records the step.
 
     Raises
     ------
@@ -115,26 +119,28 @@ def execute_step(
         found = find_step(session, context.pipeline.name, step, key)
         why = explain_miss(session, context.pipeline.name, step, key) if found is None else ""
     started = time.perf_counter()
-    if found is not None and _is_complete(context, found.output):
-        log.info("%s: reused from run %s (same code, parameters, inputs and libraries)", step, found.run_id)
-        result = output.model_validate(found.output)
-        reused_from = found.reused_from or found.id
-    else:
-        log.info("%s: executed (%s)", step, why or "a file of its stored result is gone")
-        result = work()
-        give_back_memory()
-        reused_from = None
-    with database.write() as session:
+
+    def record(session: Session, result: dict[str, Any], reused_from: int | None) -> None:
         run = session.get_one(Run, context.run.id)
-        record_step(
-            session,
-            run=run,
-            step=step,
-            key=key,
-            output=result.model_dump(mode="json"),
-            seconds=time.perf_counter() - started,
-            reused_from=reused_from,
-        )
+        seconds = time.perf_counter() - started
+        record_step(session, run=run, step=step, key=key, output=result, seconds=seconds, reused_from=reused_from)
+
+    if found is not None:
+        with database.write() as session:
+            # Retention deletes files in such a transaction: what is there in this one is there to stay.
+            if _is_complete(context, found.output):
+                record(session, found.output, found.reused_from or found.id)
+                log.info("%s: reused from run %s (same code, parameters, inputs and libraries)", step, found.run_id)
+                return output.model_validate(found.output)
+    log.info("%s: executed (%s)", step, why or "a file of its stored result is gone")
+    result = work()
+    give_back_memory()
+    with database.write() as session:
+        if also is not None:
+            # Whoever lost the run must leave nothing behind that the one who took it over would build upon.
+            renew_lease(session, context.run.id, owner=context.run.owner, lease=lease)
+            also(session)
+        record(session, result.model_dump(mode="json"), None)
     return result
 
 

@@ -11,14 +11,17 @@ from prefect.cache_policies import NO_CACHE
 from sqlmodel import Session
 
 from base.artifacts import Artifact
-from base.contract import ColumnRule, DataContract
+from base.contract import ColumnRule
 from base.fingerprint import digest_document, digest_environment, installed_libraries
 from base.model_files import load_model
+from base.personal import has_personal, name_key, personal_key
 from base.pipeline import Pipeline
 from base.references import Candidates, Evaluation, Promotion, Reference, Snapshot, TrainingData, ValidatedData, Verdict
-from base.rows import load_rows
+from base.request_contract import RequestContract, restrict_to_inputs
 from base.user_code import UserCode
-from features.plan import FeaturePlan, frame_from_table, rows_from_frame
+from features.fitted import load_states
+from features.plan import frame_from_table, rows_from_frame
+from features.views import joined_types
 from registry.ledger import append_decision, list_decisions
 from registry.manifest import ModelManifest
 from registry.models import NewVersion, alias_history, find_alias, promote_version, register_version
@@ -26,7 +29,8 @@ from registry.store import Registry
 from serving.scorer import Examples, ModelDisagrees, Scorer, load_scorer, write_examples
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.frames import store_frame
-from tasks.preparation import TARGET, load_prepared
+from tasks.joined_views import join_rows, read_joined
+from tasks.prepared_rows import TARGET, load_part, load_prepared, make_plan
 
 _N_EXAMPLES = 32
 _MOST_REFERENCE_ROWS = 5_000
@@ -45,9 +49,20 @@ class Judged(Reference):
 
 
 def package_model(
-    judged: Judged, pipeline: Pipeline, registry: Registry, *, code: UserCode, trusted: tuple[str, ...]
+    judged: Judged,
+    pipeline: Pipeline,
+    registry: Registry,
+    *,
+    code: UserCode,
+    trusted: tuple[str, ...],
+    key: bytes | None = None,
 ) -> ModelManifest:
     """Put together what serving and monitoring need, and prove it by answering real rows as a client sends them.
+
+    Parameters
+    ----------
+    key : bytes, optional
+        Under which the rows' personal values were hashed, where the contract has any.
 
     Raises
     ------
@@ -55,10 +70,8 @@ def package_model(
         If the packaged model does not answer as the trained one did.
     """
     artifacts, spec, data = registry.artifacts, pipeline.spec, judged.data
-    raw = load_rows(artifacts, judged.validated.good).slice(data.test.start, data.test.n_rows)
-    plan = FeaturePlan(
-        inputs=data.inputs, functions=spec.prepare.features, numeric=data.numeric, categorical=data.categorical
-    )
+    raw = load_part(data, judged.validated.good, data.test, artifacts, columns=_raw_columns(data, spec.time))
+    plan = make_plan(data, pipeline)
     candidate = judged.candidates.candidates[judged.candidates.chosen]
     manifest = ModelManifest(
         model=pipeline.name,
@@ -84,9 +97,10 @@ def package_model(
         watermark=data.watermark,
         libraries=_libraries(),
         environment=digest_environment(),
+        personal_key=None if key is None else name_key(key),
     )
     model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
-    scorer = Scorer(manifest, model, code)
+    scorer = Scorer(manifest, model, code, fitted=load_states(artifacts, plan.states, code, trusted=trusted))
     manifest = manifest.model_copy(
         update={
             "examples": _store_examples(registry, scorer, raw, data),
@@ -171,16 +185,31 @@ def promote_model(
     )
 
 
-def serving_contract(pipeline: Pipeline, data: TrainingData) -> DataContract:
+def serving_contract(pipeline: Pipeline, data: TrainingData) -> RequestContract:
     """Make the signature of requests: the inputs' rules; the time may come along, so that windows know it."""
-    contract = pipeline.contract
+    contract, spec = pipeline.contract, pipeline.spec
+    joined = joined_types(read_joined(data))
     columns = {
         name: contract.columns[name] if contract and name in contract.columns else ColumnRule(type=kind)
         for name, kind in data.inputs.items()
+        if name not in joined
     }
-    if pipeline.spec.time is not None:
-        columns.setdefault(pipeline.spec.time, ColumnRule(type="time", nullable=True))
-    return DataContract(columns=columns)
+    if spec.time is not None:
+        columns.setdefault(spec.time, ColumnRule(type="time", nullable=True))
+    not_inputs = {name: f"it {reason}" for name, reason in data.left_out.items()}
+    for name, rule in contract.columns.items() if contract else ():
+        if rule.sensitive:
+            not_inputs[name] = "the contract marks it sensitive"
+        elif rule.personal == "drop":
+            not_inputs[name] = "the contract drops it as personal"
+    not_inputs |= dict.fromkeys(spec.prepare.exclude, "the definition excludes it")
+    not_inputs |= dict.fromkeys(joined, "a feature view gives it")
+    return restrict_to_inputs(contract, columns, not_inputs | {spec.target_column: "it is what is predicted"})
+
+
+def _raw_columns(data: TrainingData, time: str | None) -> set[str]:
+    keys = {key for view in read_joined(data) for key in view.keys.values()}
+    return {*data.inputs, *keys} | ({time} if time is not None else set())
 
 
 def _is_decided(session: Session, run_id: str) -> bool:
@@ -190,7 +219,8 @@ def _is_decided(session: Session, run_id: str) -> bool:
 def _store_examples(registry: Registry, scorer: Scorer, raw: Any, data: TrainingData) -> Artifact:
     """Keep real rows as a client sends them, with the answers of the features as they were trained on."""
     chosen = np.linspace(0, raw.num_rows - 1, min(_N_EXAMPLES, raw.num_rows)).astype(int)
-    rows = rows_from_frame(frame_from_table(raw.take(chosen), data.inputs), data.inputs)
+    sample = join_rows(raw.take(chosen), read_joined(data), scorer.manifest.time, registry.artifacts)
+    rows = rows_from_frame(frame_from_table(sample, data.inputs), data.inputs)
     prepared = load_prepared(data, registry.artifacts).iloc[data.test.start + chosen]
     answers = scorer.predict_features(prepared[list(data.features)])
     return write_examples(registry.artifacts, Examples(rows=rows, answers=answers.tolist()))
@@ -220,7 +250,12 @@ def promote_step(run: RunReference, judged: Judged, actor: str) -> Promotion:
 
     def work() -> Promotion:
         manifest = package_model(
-            judged, context.pipeline, context.registry, code=context.code, trusted=context.settings.trusted_types
+            judged,
+            context.pipeline,
+            context.registry,
+            code=context.code,
+            trusted=context.settings.trusted_types,
+            key=personal_key(context.settings) if has_personal(context.pipeline.contract) else None,
         )
         return promote_model(
             manifest,

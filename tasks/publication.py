@@ -31,7 +31,7 @@ def publish_run(run: RunReference, judged: Judged, promotion: Promotion) -> dict
         _create_artifacts(run, judged, promotion, context.settings, report)
     except Exception:
         _log.warning("the artifacts of run %s could not be left in Prefect", run.id, exc_info=True)
-    summary: dict[str, Any] = as_document(_summarise(run, judged, promotion, report))
+    summary: dict[str, Any] = as_document(_summarise(run, judged, promotion, context.registry, report))
     return summary
 
 
@@ -42,15 +42,19 @@ def _create_artifacts(run: RunReference, judged: Judged, promotion: Promotion, s
         describe_verdict(run, judged, promotion), key=f"{key}-verdict", description="The gate's verdict"
     )
     create_table_artifact(tabulate_metrics(judged), key=f"{key}-metrics", description="Metrics on the same unseen rows")
+    page = judged.validated.page
+    beside = "" if page is None else f", the validation page is {locate_artifact(open_context(run).registry, page)}"
     create_link_artifact(
         f"{address}/versions/{promotion.version}/report",
         key=f"{key}-report",
         link_text="Evaluation page",
-        description=f"Served by the prediction service; the file is {report}",
+        description=f"Served by the prediction service; the file is {report}{beside}",
     )
 
 
-def _summarise(run: RunReference, judged: Judged, promotion: Promotion, report: str) -> dict[str, Any]:
+def _summarise(
+    run: RunReference, judged: Judged, promotion: Promotion, registry: Registry, report: str
+) -> dict[str, Any]:
     evaluation = judged.evaluation
     return {
         "run": run.id,
@@ -66,6 +70,10 @@ def _summarise(run: RunReference, judged: Judged, promotion: Promotion, report: 
         "rows_judged": evaluation.n_rows,
         "quarantined": judged.validated.reasons,
         "left_out": judged.data.left_out,
+        "rows_left_out": judged.data.rows_left_out,
+        "warnings": judged.validated.warnings,
+        "changes": judged.validated.changes,
+        "validation": None if judged.validated.page is None else locate_artifact(registry, judged.validated.page),
         "report": report,
     }
 
@@ -89,8 +97,10 @@ def describe_verdict(run: RunReference, judged: Judged, promotion: Promotion) ->
         f"| rows fitted on | {judged.data.validation.stop:,} |",
         f"| rows judged on | {verdict.n_rows:,} |",
         f"| rows quarantined | {judged.validated.n_quarantined:,} |",
+        f"| rules broken by rows that stay | {len(judged.validated.warnings):,} |",
         f"| data | {judged.data.first} to {judged.data.watermark} |",
     ]
+    lines += [f"| rows left out | {count:,} {why} |" for why, count in judged.data.rows_left_out.items()]
     lines += [f"| {check.name} | {'yes' if check.passed else 'no'}: {check.evidence} |" for check in verdict.checks]
     return "\n".join(lines)
 

@@ -12,39 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from base.metrics import LOSS_NAMES
+from base.pages import page, section, table
 from base.pipeline import Pipeline
 from base.references import Evaluation, SliceMetrics, TrainingData
 from tasks.loss_chart import MODELS, draw_losses
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #667; --rule: #d9dde3; --card: #f6f7f9; --page: #fff;
-        --challenger: #1769aa; --champion: #c2571a; --baseline: #8a8f98; --good: #1a7f37; --bad: #b42318 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8eb; --soft: #9aa2ad; --rule: #363c45; --card: #1c2128; --page: #14181d;
-          --challenger: #58a6ff; --champion: #f0883e; --baseline: #8b949e; --good: #3fb950; --bad: #f85149 } }
-* { box-sizing: border-box }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
-       max-width: 900px; margin: 2.2em auto 4em; padding: 0 1.2em }
-h1 { font-size: 1.9em; margin: 0 } h2 { font-size: 1.15em; margin: 2.2em 0 .5em }
-.soft { color: var(--soft) } .lead { margin: .2em 0 1.2em }
-.cards { display: flex; gap: 14px; flex-wrap: wrap }
-.card { flex: 1 1 200px; background: var(--card); border: 1px solid var(--rule); border-top-width: 3px;
-        border-radius: 6px; padding: .7em 1em }
-.card b { display: block; font-size: 1.65em; font-variant-numeric: tabular-nums; line-height: 1.3 }
-.card small { font-size: .5em; font-weight: 400 }
+:root { --challenger: var(--accent); --champion: var(--second); --baseline: var(--third) }
 .card.challenger { border-top-color: var(--challenger) } .card.champion { border-top-color: var(--champion) }
 .card.baseline { border-top-color: var(--baseline) }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; min-width: 60% }
-th, td { padding: .32em 1.1em .32em 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top }
-th { font-weight: 600; color: var(--soft); font-size: .9em }
-.n { text-align: right; font-variant-numeric: tabular-nums; padding-left: 1.1em; padding-right: 0 }
-.good { color: var(--good) } .bad { color: var(--bad) }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25em 1.4em; margin: 0 }
-dt { color: var(--soft) } dd { margin: 0 }
-svg { width: 100%; height: auto; display: block } svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
-svg .label { fill: var(--soft) } svg .grid { stroke: var(--rule) } svg .axis { stroke: var(--soft) }
-svg .line { fill: none; stroke-width: 2; stroke-linejoin: round }
 svg .challenger { stroke: var(--challenger) } svg .champion { stroke: var(--champion) }
 svg .baseline { stroke: var(--baseline); stroke-dasharray: 5 4 } svg .challenger.line { stroke-width: 2.5 }
 """
@@ -67,22 +43,13 @@ def render_report(
         f"<h1>{escape(pipeline.name)}</h1>",
         f"<p class='lead soft'>{escape(pipeline.spec.description) or 'Evaluation of one training'}</p>",
         f"<div class='cards'>{''.join(_card(name, present, loss, evaluation) for name in present)}</div>",
-        _section("What was judged", _facts(pipeline, evaluation, data)),
-        _section("Metrics on the same unseen rows", _metrics(present)),
-        _section(f"{loss} over time", draw_losses(moments, losses, loss=loss)),
-        _section(f"Slices, by {loss}", _slices(evaluation.slices, present)) if evaluation.slices else "",
-        _section("What the estimator sees", _columns(data)),
+        section("What was judged", _facts(pipeline, evaluation, data)),
+        section("Metrics on the same unseen rows", _metrics(present)),
+        section(f"{loss} over time", draw_losses(moments, losses, loss=loss)),
+        section(f"Slices, by {loss}", _slices(evaluation.slices, present)) if evaluation.slices else "",
+        section("What the estimator sees", _columns(data)),
     ]
-    title = escape(f"Evaluation of {pipeline.name}")
-    head = (
-        "<meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        f"<title>{title}</title><style>{_STYLE}</style>"
-    )
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>"
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{escape(title)}</h2><div class='wide'>{content}</div>"
+    return page(f"Evaluation of {pipeline.name}", "".join(parts), style=_STYLE)
 
 
 def _card(name: str, present: Mapping[str, Mapping[str, float]], loss: str, evaluation: Evaluation) -> str:
@@ -115,7 +82,7 @@ def _metrics(present: Mapping[str, Mapping[str, float]]) -> str:
         best = _best(name, figures)
         cells = [f"<b>{_figure(value)}</b>" if value == best else _figure(value) for value in figures.values()]
         rows.append([escape(name), *cells])
-    return _table(["metric", *present], rows)
+    return table(["metric", *present], rows)
 
 
 def _best(metric: str, figures: Mapping[str, float | None]) -> float | None:
@@ -133,7 +100,7 @@ def _slices(slices: Sequence[SliceMetrics], present: Mapping[str, object]) -> st
         change = _change(own["challenger"], own[rival])
         figures = [_figure(value) for value in own.values()]
         rows.append([escape(f"{part.column} = {part.value}"), f"{part.n_rows:,}", *figures, change])
-    return _table(["slice", "rows", *present, f"against the {rival}"], rows)
+    return table(["slice", "rows", *present, f"against the {rival}"], rows)
 
 
 def _columns(data: TrainingData) -> str:
@@ -144,16 +111,6 @@ def _columns(data: TrainingData) -> str:
         for name, why in data.left_out.items()
     ]
     return f"<dl>{''.join(parts)}</dl>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table; the cells are HTML already, and all columns but the first hold figures."""
-    cells = "".join(f"<th{' class=n' if index else ''}>{escape(name)}</th>" for index, name in enumerate(head))
-    body = "".join(
-        "<tr>" + "".join(f"<td{' class=n' if index else ''}>{cell}</td>" for index, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{cells}</tr>{body}</table>"
 
 
 def _change(own: float, other: float) -> str:

@@ -40,6 +40,7 @@ def keep_run(
     trigger: Trigger,
     reason: str,
     prefect_run: str | None,
+    snapshot: str | None = None,
 ) -> Iterator[RunReference]:
     """Begin a run, or resume the one whose process died, and keep its lease until it ends.
 
@@ -62,7 +63,11 @@ def keep_run(
         run, _ = begin_run(
             session,
             version,
-            parameters={"as_of": None if as_of is None else as_of.isoformat(), "reason": reason},
+            parameters={
+                "as_of": None if as_of is None else as_of.isoformat(),
+                "reason": reason,
+                **({} if snapshot is None else {"snapshot": snapshot}),
+            },
             trigger=trigger,
             owner=owner,
             lease=lease,

@@ -23,7 +23,7 @@ from base.pipeline import EstimatorSpec, TrainSpec
 from base.references import Candidate, Candidates, Part, TrainingData
 from tasks.estimators import DEFAULT_ESTIMATORS, build_estimator
 from tasks.execution import RunReference, execute_step, open_context
-from tasks.preparation import TARGET, load_prepared
+from tasks.prepared_rows import TARGET, load_prepared, load_trial
 
 _log = logging.getLogger(__name__)
 # Rows by which a fit is known to answer with numbers at all.
@@ -54,13 +54,15 @@ def train_candidates(
 
     specs = spec.estimators or (DEFAULT_ESTIMATORS[task],)
     frame = load_prepared(data, artifacts)
+    # What is compared on the validation part may have learnt nothing from it, its features neither.
+    trial = load_trial(data, artifacts) if data.trial is not None and len(specs) > 1 else frame
     candidates: list[Candidate] = []
     with threadpool_limits(threads):
         for estimator in specs:
             # A wrong name or parameter is told before anything is fitted, not after an hour.
             build_estimator(estimator, data, frame[TARGET].to_numpy()[: data.train.stop], seed=spec.seed)
         for estimator in specs:
-            tried = _try_estimator(estimator, data, frame, seed=spec.seed, task=task) if len(specs) > 1 else None
+            tried = _try_estimator(estimator, data, trial, seed=spec.seed, task=task) if len(specs) > 1 else None
             candidates.append(tried or Candidate(estimator=estimator.estimator, parameters=estimator.parameters))
         model = None
         while model is None:

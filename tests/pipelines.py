@@ -14,10 +14,12 @@ from ruamel.yaml import YAML
 
 from base.definition import read_pipeline
 from base.expectations import ExpectationsProcess
+from base.personal import has_personal, personal_key
 from base.pipeline import Pipeline
 from base.references import Promotion, Trigger
 from base.settings import Settings
 from base.user_code import UserCode
+from registry.feature_views import resolve_views
 from registry.manifest import ModelManifest
 from registry.store import open_registry
 from tasks.data_validation import validate_data
@@ -127,9 +129,10 @@ def train(
     registry = open_registry(settings)
     artifacts, spec, code = registry.artifacts, pipeline.spec, UserCode(pipeline.code)
     with keep_run(pipeline, settings, as_of=as_of, trigger=trigger, reason="", prefect_run=None) as run:
-        snapshot = extract_data(pipeline, artifacts, code=code, as_of=as_of)
+        snapshot = extract_data(pipeline, artifacts, code=code, as_of=as_of, settings=settings)
         validated = validate_data(snapshot, pipeline, artifacts, ExpectationsProcess())
-        data = prepare_data(validated, pipeline, artifacts, code=code)
+        views = resolve_views(registry, pipeline)
+        data = prepare_data(validated, pipeline, artifacts, code=code, views=views)
         candidates = train_candidates(data, spec.train, artifacts, task=spec.task, threads=1)
         current = find_champion(registry, run, pipeline.name)
         serving = current.load()
@@ -144,7 +147,8 @@ def train(
             evaluation=evaluation,
             verdict=verdict,
         )
-        manifest = package_model(judged, pipeline, registry, code=code, trusted=())
+        key = personal_key(settings) if has_personal(pipeline.contract) else None
+        manifest = package_model(judged, pipeline, registry, code=code, trusted=(), key=key)
         promotion = promote_model(
             manifest, judged, registry, run_id=run.id, pipeline_version=run.pipeline_version, actor="test"
         )

@@ -18,8 +18,8 @@ from base.artifacts import (
     ArtifactMissing,
     ArtifactNotStored,
     ArtifactStore,
-    write_atomically,
 )
+from base.atomic_files import write_atomically
 from base.errors import ArgumentError
 from base.fingerprint import digest_bytes
 from base.settings import Settings
@@ -167,7 +167,7 @@ def test_a_file_that_changes_while_it_is_stored_is_refused(
 ) -> None:
     source = tmp_path / "growing.csv"
     source.write_bytes(b"a,b\n")
-    monkeypatch.setattr("base.artifacts.digest_file", lambda _path: "0" * 64)
+    monkeypatch.setattr("base.artifacts.digest_once", lambda _path: "0" * 64)
 
     with pytest.raises(ArtifactNotStored, match=r"'growing\.csv' was changed while it was read; let its writer finish"):
         ArtifactStore(str(folder)).put_file(source)

@@ -97,7 +97,7 @@ _WRONG_VALUES: list[tuple[str, str, int, str, str]] = [
     ("target: has_left", "target:", 3, "target", "key 'target' is empty, expected a valid string"),
     ("target: has_left", "target: {name: x, expresion: a > b}", 3, "target.expresion", "did you mean 'expression'?"),
     ("  source: data.parquet", "  sorce: data.parquet", 6, "extract.sorce", "did you mean 'source'?"),
-    ("  source: data.parquet\n", "", 5, "extract.source", "key 'extract.source' is missing"),
+    ("  source: data.parquet\n", "", 5, "extract", "key 'extract': expected a source, such as 'source: data"),
     ("3 days", "3 dayz", 7, "extract.label_delay", "is '3 dayz', expected a duration such as '7 days' or '12 hours'"),
     ("3 days", "5", 7, "extract.label_delay", "is 5, expected a duration such as '7 days'"),
     ("3 days", "99999999999999 weeks", 7, "extract.label_delay", "expected at most 999,999,999 days"),
@@ -268,7 +268,7 @@ def _definitions(draw: st.DrawFn) -> dict[str, Any]:
             st.just(columns[0]) | st.fixed_dictionaries({"name": st.just(columns[0]), "expression": _TEXTS})
         ),
         "time": draw(st.none() | st.just(columns[1])),
-        "extract": {"source": draw(_TEXTS), "label_delay": draw(_DURATIONS)},
+        "extract": {"source": draw(_TEXTS.filter(bool)), "label_delay": draw(_DURATIONS)},
         "prepare": {
             "numeric": columns[2:3],
             "categorical": columns[3:],

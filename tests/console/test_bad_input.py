@@ -99,7 +99,7 @@ BAD = [
         ("'late'", "null in every row"),
         "refused",
     ),
-    Bad("one class", _trips(lambda trips: trips.assign(late=True)), 3, ("'late'", "True in every row"), "refused"),
+    Bad("one class", _trips(lambda trips: trips.assign(late=True)), 3, ("'late'", "true in every row"), "refused"),
     Bad(
         "a class that occurs once",
         _trips(lambda trips: trips.assign(late=[True] * 100 + [False] + [True] * 199)),
@@ -196,8 +196,8 @@ BAD = [
     Bad(
         "a feature function that looks at its neighbours",
         _featured("return frame.assign(hour=frame['distance'].rank())"),
-        4,
-        ("does not give the answers", "looks at other rows than its own"),
+        2,
+        ("looks at other rows: column 'hour' of row", "let each row stand for itself", "prepare.fitted"),
         "failed",
     ),
     Bad(
@@ -253,7 +253,7 @@ BAD = [
         "regression on text",
         _defined(task="regression", target="company"),
         3,
-        ("'company'", "string", "since the task is regression"),
+        ("'company'", "type text", "since the task is regression"),
         "refused",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from base.artifacts import ArtifactStore
 from base.definition import read_pipeline
 from base.pipeline import Pipeline
+from base.references import Rows
 from base.sources import frame_to_table, normalise, table_types
 from base.user_code import UserCode
+from features.declarations import read_views
+from features.offline_store import append_events, read_events
 from features.plan import apply_functions, frame_from_rows, frame_from_table, rows_from_frame
+from features.point_in_time import join_views
+from features.views import JoinedView
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "flight_delay"
 # Known only once the flight is under way, or made of what is.
@@ -79,6 +86,43 @@ def test_a_request_gets_the_features_that_training_gave(
     )
 
     pd.testing.assert_frame_equal(served[trained.columns], trained, check_dtype=False)
+
+
+def test_the_pipeline_with_views_asks_for_no_weather_and_no_plane(code: UserCode, flights: pd.DataFrame) -> None:
+    with_views = read_pipeline(_EXAMPLE / "with_views.yaml")
+    assert with_views.contract is not None
+    views = read_views(_EXAMPLE)
+    given = {name for spec in with_views.spec.prepare.views for name in views[spec.view].view.features}
+
+    sent = set(with_views.contract.columns)
+    assert not given & sent
+    assert given | sent == set(flights.columns) | {"tailnum"}
+
+
+def test_the_views_give_the_columns_that_the_flights_were_merged_with(
+    tmp_path: Path, code: UserCode, flights: pd.DataFrame
+) -> None:
+    artifacts, views = ArtifactStore(str(tmp_path)), read_views(_EXAMPLE)
+    joined = []
+    for declared in views.values():
+        events, _ = read_events(declared)
+        view = declared.view.model_copy(update={"freshness": timedelta(minutes=59)} if declared.view.freshness else {})
+        joined.append(
+            JoinedView(
+                view=view,
+                digest=declared.digest,
+                keys={key: key for key in view.entity.keys},
+                columns={name: name for name in view.features},
+                rows=append_events(artifacts, view, Rows(segments=()), events),
+            )
+        )
+    schedule = normalise(frame_to_table(code.function("records:load_schedule")().iloc[::500]))
+
+    table = join_views(schedule, joined, "departure", artifacts)
+
+    expected = normalise(frame_to_table(flights.iloc[::500]))
+    for name in expected.column_names:
+        assert table[name].cast(expected[name].type).to_pylist() == expected[name].to_pylist(), name
 
 
 def test_the_schedule_is_read_by_new_yorks_clocks(code: UserCode) -> None:

@@ -41,8 +41,10 @@ def test_a_run_leaves_what_a_person_would_look_at(trainings: Trainings, registry
     assert "log_loss" in str(artifacts["late-trips-metrics"].data)
     report = artifacts["late-trips-report"]
     assert "/v1/models/late_trips/versions/1/report" in str(report.data)
-    (page,) = re.findall(r"file://(/\S+[.]html)", str(report.description))
-    assert Path(page).read_text().startswith("<!doctype html>")
+    pages = re.findall(r"file://(/\S+[.]html)", str(report.description))
+    assert len(pages) == 2, "the report and the validation"
+    for page in pages:
+        assert Path(page).read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(("trigger", "code"), [("person", 4), ("drift", 0), ("schedule", 0)])

@@ -22,7 +22,7 @@ STEPS = ("extract", "validate_data", "prepare", "train", "evaluate", "validate_m
 
 # Each row: where the process dies, and how many of the steps are finished by then.
 PLACES = [
-    (Place("tasks.extraction", "extract_data", after=True), 0),
+    (Place("tasks.extraction", "extract_rows", after=True), 0),
     (Place("tasks.data_validation", "validate_data", after=True), 1),
     (Place("tasks.preparation", "prepare_data", after=True), 2),
     (Place("tasks.training", "train_candidates", after=True), 3),

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from base.contract import ColumnRule, DataContract
+from base.contract import ColumnRule, RowRule
 from base.model_files import dump_model
 from base.pipeline import Pipeline, PipelineSpec
+from base.request_contract import RequestContract
 from base.user_code import UserCode
 from features.plan import FeaturePlan, build_features, frame_from_rows
 from registry.manifest import ModelManifest
@@ -22,14 +23,16 @@ from registry.store import Registry
 from registry.tables import ModelVersion
 from serving.scorer import Examples, Scorer, load_scorer, write_examples
 
-CONTRACT = DataContract(
+CONTRACT = RequestContract(
     columns={
         "distance": ColumnRule(type="number", nullable=False, minimum=0),
-        "passengers": ColumnRule(type="integer"),
+        "passengers": ColumnRule(type="integer", maximum=90, severity="warn"),
         "company": ColumnRule(type="text"),
         "is_shared": ColumnRule(type="boolean"),
         "at": ColumnRule(type="time"),
-    }
+    },
+    rules=(RowRule(name="seats", expression="passengers <= 8 or not is_shared"),),
+    not_inputs={"fare": "the definition excludes it"},
 )
 CODE = b"""
 import time

@@ -66,16 +66,36 @@ def test_one_record_stands_for_a_list_of_one(client: TestClient) -> None:
         (GOOD | {"at": "yesterday"}, "at", "'yesterday' (text)", "time"),
         (GOOD | {"at": 1365000000}, "at", "1365000000 (integer)", "time"),
         (GOOD | {"at": "0001-01-01T00:00+14:00"}, "at", "'0001-01-01T00:00+14:00' (text)", "time"),
+        (
+            GOOD | {"fare": 9},
+            "fare",
+            "a column that is not an input: the definition excludes it",
+            "a row without it",
+        ),
+        (
+            GOOD | {"passengers": 9, "is_shared": True},
+            None,
+            "is_shared True, passengers 9",
+            "passengers <= 8 or not is_shared (rule 'seats')",
+        ),
         (GOOD | {"distanse": 3}, "distanse", "an unknown column", "only known columns; did you mean 'distance'?"),
     ],
 )
 def test_a_fault_is_named_with_row_column_found_and_expected(
-    client: TestClient, row: dict[str, Any], column: str, found: str, expected: str
+    client: TestClient, row: dict[str, Any], column: str | None, found: str, expected: str
 ) -> None:
     answer = client.post(PREDICT, json={"rows": [GOOD, row]})
 
     assert answer.status_code == 422
     assert answer.json() == {"detail": [{"row": 1, "column": column, "found": found, "expected": expected}]}
+
+
+def test_a_rule_that_only_warns_is_told_beside_the_answer(client: TestClient) -> None:
+    answer = client.post(PREDICT, json={"rows": [GOOD, GOOD | {"passengers": 100}]})
+
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == 2
+    assert answer.json()["warnings"] == [{"row": 1, "column": "passengers", "found": "100", "expected": "at most 90"}]
 
 
 def test_every_fault_of_every_row_is_named(client: TestClient) -> None:

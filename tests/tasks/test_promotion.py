@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from base.rows import load_rows
 from base.settings import Settings
+from features.independence import LooksAtOtherRows
 from features.plan import frame_from_table, rows_from_frame
 from registry.ledger import first_broken_link, list_decisions
 from registry.models import AliasMoved, alias_history, find_alias, list_versions, roll_back
 from registry.pipelines import register_pipeline
 from registry.runs import begin_run, this_process
 from registry.store import Registry, open_registry
-from serving.scorer import ModelDisagrees, load_scorer
+from serving.scorer import load_scorer
 from tasks.frames import load_table
-from tasks.preparation import load_prepared
+from tasks.prepared_rows import load_prepared
 from tasks.promotion import promote_model
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 
@@ -122,7 +123,7 @@ def test_what_serves_answers_as_training_did(
 def test_a_feature_that_looks_at_other_rows_is_refused(settings: Settings, tmp_path: Path) -> None:
     code = "def add_hour(frame):\n    return frame.assign(hour=frame['distance'] - frame['distance'].mean())\n"
 
-    with pytest.raises(ModelDisagrees, match="let each row stand for itself"):
+    with pytest.raises(LooksAtOtherRows, match="let each row stand for itself"):
         train(make_pipeline(tmp_path / "trips", make_trips(), features=code), settings)
 
 

@@ -22,9 +22,10 @@ from registry.store import Registry
 from tasks.data_validation import validate_data
 from tasks.estimators import build_estimator
 from tasks.extraction import extract_data
-from tasks.preparation import TARGET, load_prepared, prepare_data
+from tasks.preparation import prepare_data
+from tasks.prepared_rows import TARGET, load_prepared
 from tasks.training import predict, train_candidates
-from tests.pipelines import define, make_pipeline, make_trips
+from tests.pipelines import TREE, define, make_pipeline, make_trips
 
 _BOOSTING = "sklearn.ensemble.HistGradientBoostingClassifier"
 _FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -215,6 +216,27 @@ _ANY = {
     "company": {"type": "text"},
     "late": {"type": "text"},
 }
+
+
+_MEMORY = """
+class Remembered:
+    def fit(self, frame, target):
+        self.answers = dict(zip(frame["distance"].tolist(), target.astype(float).tolist()))
+
+    def transform(self, frame):
+        return frame.assign(remembered=frame["distance"].map(self.answers).fillna(0.5).astype("float64"))
+"""
+
+
+def test_estimators_are_compared_on_features_that_have_not_seen_the_validation_part(
+    registry: Registry, tmp_path: Path
+) -> None:
+    sections = define(prepare={"fitted": ["features:Remembered"]})
+    pipeline = make_pipeline(tmp_path / "trips", make_trips(noise=0.5), sections, features=_MEMORY)
+
+    candidates = _train(_prepare(pipeline, registry), registry, TREE, TREE)
+    losses = [candidate.validation_loss for candidate in candidates.candidates]
+    assert all(loss is not None and loss > 0.6 for loss in losses)
 
 
 def _prepare(pipeline: Pipeline, registry: Registry) -> TrainingData:
