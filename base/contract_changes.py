@@ -55,16 +55,7 @@ def find_changes(reference: Profile, current: Profile) -> list[Change]:
     missing = [name for name in reference.columns if name not in current.columns]
     new = [name for name in current.columns if name not in reference.columns]
     renames = find_renames(missing, new, reference.columns, current.columns)
-    changes = [
-        Change(
-            kind="renamed column",
-            column=rename.old,
-            now=repr(rename.new),
-            detail=f"likely: {rename.likeness:.0%} alike",
-            other=rename.new,
-        )
-        for rename in renames
-    ]
+    changes = [rename.as_change() for rename in renames]
     old_names, new_names = {rename.old for rename in renames}, {rename.new for rename in renames}
     changes += [
         Change(kind="missing column", column=name, before=reference.columns[name].type)

@@ -84,16 +84,7 @@ def _compare_names(
     new = [name for name in now if name not in before]
     renames = find_renames(missing, new, profile.columns if profile else {}, current.columns if current else {})
     renames = [rename for rename in renames if _fits(before[rename.old], now[rename.new])]
-    changes = [
-        Change(
-            kind="renamed column",
-            column=rename.old,
-            now=repr(rename.new),
-            detail=f"likely: {rename.likeness:.0%} alike",
-            other=rename.new,
-        )
-        for rename in renames
-    ]
+    changes = [rename.as_change() for rename in renames]
     taken = {rename.old for rename in renames} | {rename.new for rename in renames}
     changes += [
         Change(kind="missing column", column=name, before=before[name]) for name in missing if name not in taken

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from base.changes import Change
 from base.json_values import ColumnType
 from base.profiles import ColumnProfile
 from base.unit_changes import similarity
@@ -24,6 +25,16 @@ class Rename:
     old: str
     new: str
     likeness: float
+
+    def as_change(self) -> Change:
+        """Tell it as a change of the old column."""
+        return Change(
+            kind="renamed column",
+            column=self.old,
+            now=repr(self.new),
+            detail=f"likely: {self.likeness:.0%} alike",
+            other=self.new,
+        )
 
 
 def find_renames(
