@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from base.contract_rules import ColumnRule, ExpectationRule, RowRule, Severity
 from base.errors import ArgumentError, Fault, nearest
 from base.json_values import ColumnType, cut_text
-from base.row_expressions import RowExpression
+from base.validation.row_expressions import RowExpression
 
 __all__ = ["ColumnRule", "ColumnType", "DataContract", "ExpectationRule", "RowRule", "Severity"]
 

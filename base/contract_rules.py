@@ -20,9 +20,9 @@ from pydantic import (
 
 from base.documents import as_document
 from base.json_values import ColumnType, has_type, name_type, show_value
-from base.row_expressions import RowExpression, compile_expression
-from base.row_language import columns_of_rule
 from base.times import parse_moment
+from base.validation.row_expressions import RowExpression, compile_expression
+from base.validation.row_language import columns_of_rule
 
 Severity = Literal["refuse", "quarantine", "warn"]
 """What a broken rule does: the run stops, the row is set aside, or it is only reported."""

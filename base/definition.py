@@ -17,10 +17,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
-from base.column_uses import find_misuse
 from base.contract import DataContract
 from base.errors import DefinitionError, nearest
 from base.pipeline import Pipeline, PipelineSpec
+from base.validation.column_uses import find_misuse
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _LARGEST_CODE_BYTES = 1 << 20

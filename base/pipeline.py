@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,37 +14,23 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    Strict,
     model_validator,
 )
 
 from base.contract import DataContract
-from base.documents import as_document
+from base.evaluate_spec import EvaluateSpec
 from base.extract_spec import ExtractSpec
+from base.gate_spec import ValidateModelSpec
 from base.schedules import check_cron, check_timezone
-from base.section import NOTHING, Section, is_function
+from base.section import NOTHING, Fraction, Section, Whole, is_function
 from base.times import Duration, describe_duration, parse_duration
+from base.train_spec import TrainSpec
 from base.view_spec import ViewSpec
-
-_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def _function(value: str) -> str:
     if not is_function(value):
         raise ValueError("expected module:function, such as 'features:add_calendar'")
-    return value
-
-
-def _import_path(value: str) -> str:
-    if _IMPORT_PATH.fullmatch(value) is None:
-        raise ValueError("expected an import path, such as 'sklearn.ensemble.HistGradientBoostingClassifier'")
-    return value
-
-
-def _plain_parameters(value: dict[str, Any]) -> dict[str, Any]:
-    # What YAML can hold and JSON cannot (a date, .inf) would come back from the registry as something else.
-    if as_document(value) != value:
-        raise ValueError("expected text, finite numbers, true, false, null, lists and objects")
     return value
 
 
@@ -65,12 +50,6 @@ Gap = Annotated[
     PlainSerializer(lambda gap: "auto" if gap is None else describe_duration(gap), when_used="json"),
 ]
 """A duration, or None for auto."""
-
-Whole = Annotated[int, Strict()]
-"""An integer that is written as one: true, 1.0 and '1' are none."""
-
-Fraction = Annotated[float, Strict()]
-"""A number that is written as one."""
 
 
 class Target(Section):
@@ -128,36 +107,6 @@ class PrepareSpec(Section):
             if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
                 raise ValueError(f"{', '.join(map(repr, both))} stands in {one} and in {other}")
         return self
-
-
-class EstimatorSpec(Section):
-    """One estimator to try."""
-
-    estimator: Annotated[str, AfterValidator(_import_path)]
-    parameters: Annotated[dict[str, Any], AfterValidator(_plain_parameters)] = Field({})
-
-
-class TrainSpec(Section):
-    """What is fitted; without estimators, gradient boosting with its usual parameters."""
-
-    estimators: tuple[EstimatorSpec, ...] = ()
-    seed: Whole = Field(0, ge=0, lt=2**32)
-
-
-class EvaluateSpec(Section):
-    """What is measured."""
-
-    slices: tuple[str, ...] = Field((), description="Columns whose values cut the test rows into slices.")
-
-
-class ValidateModelSpec(Section):
-    """When a challenger may replace the champion."""
-
-    confidence: Fraction = Field(0.95, gt=0.5, lt=1)
-    cannot_tell: Literal["champion", "fresher", "auto"] = "auto"
-    max_slice_regression: Fraction | None = Field(
-        None, gt=0, description="Largest relative rise of the loss in any declared slice."
-    )
 
 
 class ServeSpec(Section):

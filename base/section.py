@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Strict
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 NOTHING = timedelta(0)
+
+Whole = Annotated[int, Strict()]
+"""An integer that is written as one: true, 1.0 and '1' are none."""
+
+Fraction = Annotated[float, Strict()]
+"""A number that is written as one."""
 
 
 class Section(BaseModel):

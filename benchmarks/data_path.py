@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from base.definition import read_pipeline
-from base.expectations import take_expectations
+from base.expectations.asking import take_expectations
 from base.references import ValidatedData
 from base.settings import Settings
 from base.user_code import UserCode

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from base.duck import open_duckdb, quote_text
+from base.rows.duck import open_duckdb, quote_text
 from benchmarks.big_table import rules
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from base.artifacts import ArtifactStore
 from base.references import Rows
-from base.tables import MOMENT
+from base.rows.tables import MOMENT
 from benchmarks.figures import Figure
 from benchmarks.measuring import clean_environment, measure_peak, python, run_timed
 from features.entities import Entity

@@ -20,8 +20,8 @@ from console.installation import read_settings
 if TYPE_CHECKING:
     import duckdb
 
-    from base.changes import Change
-    from base.contract_inference import InferredContract
+    from base.changes.change import Change
+    from base.inference.contracts import InferredContract
     from console.output import Output
 
 
@@ -35,7 +35,7 @@ def infer_command(
     ArgumentError
         If a column is not there, or the file is.
     """
-    from base.contract_text import compose_contract, write_contract
+    from base.inference.contract_text import compose_contract, write_contract
 
     file = None if output_file is None else Path(output_file)
     if file is not None and file.exists() and not force:
@@ -131,9 +131,9 @@ def diff_command(before: str, after: str, *, output: Output) -> None:
 
 
 def _infer(connection: duckdb.DuckDBPyConnection, *, target: str | None, time: str | None) -> InferredContract:
-    from base.contract_inference import infer_from_view
-    from base.profiled_rows import VIEW
-    from base.profiles import view_types
+    from base.changes.profiled_rows import VIEW
+    from base.changes.profiles import view_types
+    from base.inference.contracts import infer_from_view
 
     types = view_types(connection, VIEW)
     for option, column in (("--target", target), ("--time", time)):
@@ -149,8 +149,8 @@ def _infer(connection: duckdb.DuckDBPyConnection, *, target: str | None, time: s
 
 
 def _compare(one: Side, other: Side) -> list[Change]:
-    from base.contract_changes import compare_tables
-    from base.contract_diff import compare_contracts, compare_data, judge_profile
+    from base.changes.contract_diff import compare_contracts, compare_data, judge_profile
+    from base.changes.schema import compare_tables
 
     if one.contract is not None and other.contract is not None:
         return compare_contracts(one.contract, other.contract)

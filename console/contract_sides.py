@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from base.changes.profiles import Profile
     from base.contract import DataContract
     from base.pipeline import Pipeline
-    from base.profiles import Profile
     from base.settings import Settings
 
 _DEFINITIONS = (".yaml", ".yml")
@@ -46,9 +46,9 @@ def read_side(text: str, settings: Settings) -> Side:
     ArgumentError, DefinitionError, DataRefused
         If there is no such thing, or it cannot be read.
     """
-    from base.contract_changes import MOST_ROWS
-    from base.profiled_rows import VIEW, sample_view
-    from base.profiles import profile_view
+    from base.changes.profiled_rows import VIEW, sample_view
+    from base.changes.profiles import profile_view
+    from base.changes.schema import MOST_ROWS
 
     if (contract := read_contract(text, settings)) is not None:
         return Side(text, contract=contract)
@@ -106,7 +106,7 @@ def find_named_pipeline(text: str, settings: Settings) -> Pipeline | None:
 @contextmanager
 def open_data(text: str, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a snapshot's rows, or those of a file, folder, glob or URL, as a view for SQL."""
-    from base.profiled_rows import open_rows, open_source
+    from base.changes.profiled_rows import open_rows, open_source
 
     name, _sign, digest = text.rpartition("@")
     if name and not Path(text).exists() and "://" not in text:
@@ -136,7 +136,7 @@ def open_data(text: str, settings: Settings) -> Iterator[duckdb.DuckDBPyConnecti
 def open_pipeline_data(pipeline: Pipeline, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """Extract a pipeline's rows aside, and open them as a view for SQL; nothing is recorded."""
     from base.artifacts import ArtifactStore
-    from base.profiled_rows import open_rows
+    from base.changes.profiled_rows import open_rows
     from base.user_code import UserCode
     from tasks.extraction import extract_data
 

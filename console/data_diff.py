@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from base.checks import MASK
 from base.errors import ArgumentError
+from base.validation.checks import MASK
 from console.installation import open_registry, read_settings
 from console.plots import as_json_value, show_number, show_share, show_value
 from console.snapshot_names import SHOWN_DIGITS, declared_key, name_pipeline, personal_columns, resolve_snapshot
 
 if TYPE_CHECKING:
-    from base.profiles import ColumnProfile
+    from base.changes.profiles import ColumnProfile
     from console.output import Output
     from features.snapshot_changes import ColumnMove, SnapshotChanges
 

@@ -107,9 +107,9 @@ def _open(data: str) -> Iterator[_Subject]:
 
 @contextmanager
 def _open_source(source: str) -> Iterator[_Subject]:
+    from base.changes.profiled_rows import VIEW, open_source
+    from base.changes.profiles import view_types
     from base.extract_spec import SourceSpec
-    from base.profiled_rows import VIEW, open_source
-    from base.profiles import view_types
     from base.sources.files import find_files
     from base.sources.reading import Site
     from base.user_code import UserCode
@@ -125,7 +125,7 @@ def _open_source(source: str) -> Iterator[_Subject]:
 
 @contextmanager
 def _open_snapshot(pipeline: str, digest: str) -> Iterator[_Subject]:
-    from base.profiled_rows import open_rows
+    from base.changes.profiled_rows import open_rows
     from console.snapshot_names import newest_package
     from registry.snapshots import read_snapshot
 
@@ -156,9 +156,9 @@ def _open_snapshot(pipeline: str, digest: str) -> Iterator[_Subject]:
 
 def _parse_time(subject: _Subject, time: str | None) -> tuple[str, str | None]:
     """Choose the time column, and make moments of it where it holds none; return the view to look at."""
-    from base.duck import quote_name
-    from base.profiled_rows import VIEW
-    from base.time_columns import parse_time
+    from base.changes.profiled_rows import VIEW
+    from base.rows.duck import quote_name
+    from base.rows.time_columns import parse_time
 
     chosen = time or subject.time
     if chosen is None:

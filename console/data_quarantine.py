@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from base.checks import MASK
 from base.errors import ArgumentError
+from base.validation.checks import MASK
 from console.installation import open_registry, read_settings
 from console.snapshot_names import name_pipeline, personal_columns
 
@@ -39,8 +39,8 @@ def quarantine_command(
     ArtifactMissing
         If retention has deleted the run's quarantine.
     """
-    from base.duck import open_duckdb, quote_text
     from base.references import ValidatedData
+    from base.rows.duck import open_duckdb, quote_text
 
     target = None if output_file is None else Path(output_file)
     if target is not None and target.suffix.lower() not in _FORMATS:
@@ -98,8 +98,8 @@ def _find_validation(registry: Registry, pipeline: str, run: str | None) -> Step
 
 def _create_view(connection: duckdb.DuckDBPyConnection, personal: frozenset[str], reason: str | None) -> None:
     """Make the view of the matching rows, whichever version of Everfit has stored them."""
-    from base.duck import quote_name, quote_text
-    from base.quarantine import BROKEN, FILE, POSITION, REASON
+    from base.rows.duck import quote_name, quote_text
+    from base.validation.quarantine import BROKEN, FILE, POSITION, REASON
 
     names = [row[0] for row in connection.execute("DESCRIBE stored").fetchall()]
     masked = ", ".join(
@@ -136,7 +136,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, personal: frozenset[str]
 
 def _list_rows(connection: duckdb.DuckDBPyConnection, reason: str | None, limit: int) -> list[dict[str, Any]]:
     """List each broken rule of the first rows: the row, the column, the value and the reason."""
-    from base.quarantine import BROKEN, FILE, POSITION, REASON
+    from base.validation.quarantine import BROKEN, FILE, POSITION, REASON
 
     query = f"SELECT {FILE}, {POSITION}, {REASON}, {BROKEN} FROM {_VIEW} LIMIT {int(limit)}"
     listed = []
@@ -149,8 +149,8 @@ def _list_rows(connection: duckdb.DuckDBPyConnection, reason: str | None, limit:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    from base.duck import quote_text
-    from base.quarantine import BROKEN
+    from base.rows.duck import quote_text
+    from base.validation.quarantine import BROKEN
 
     kind = target.suffix.lower()
     # A CSV cell holds no list.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from base.checks import MASK
+from base.validation.checks import MASK
 from console.data_snapshots import describe_snapshot, find_uses, show_bytes, show_minute
 from console.installation import open_registry, read_settings
 from console.snapshot_names import SHOWN_DIGITS, name_pipeline, personal_columns, resolve_snapshot
 
 if TYPE_CHECKING:
-    from base.profiles import ColumnProfile, Profile
+    from base.changes.profiles import ColumnProfile, Profile
     from base.references import Segment, Snapshot
     from base.settings import Settings
     from console.output import Output
@@ -30,9 +30,9 @@ def show_command(pipeline: str, digest: str, *, n_rows: int, output: Output) -> 
     ArgumentError
         If there is no such pipeline or snapshot, or its files were deleted.
     """
-    from base.duck import open_duckdb
-    from base.profiles import profile_view
-    from base.rows import view_rows
+    from base.changes.profiles import profile_view
+    from base.rows.duck import open_duckdb
+    from base.rows.reading import view_rows
     from registry.snapshots import read_snapshot
 
     settings = read_settings()
@@ -113,8 +113,8 @@ def _trace_parents(registry: Registry, row: SnapshotRow) -> list[dict[str, Any]]
 
 def _first_rows(connection: Any, snapshot: Snapshot, personal: frozenset[str], n_rows: int) -> list[dict[str, Any]]:
     from base.documents import as_document
-    from base.duck import quote_name
-    from base.rows import POSITION, SEGMENT
+    from base.rows.duck import quote_name
+    from base.rows.reading import POSITION, SEGMENT
 
     if n_rows == 0:
         return []

@@ -8,10 +8,11 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base.contract_text import write_contract
 from base.definition import read_pipeline
 from base.errors import ArgumentError
-from base.pipeline import MonitorSpec, SplitSpec, Target, ValidateDataSpec, ValidateModelSpec
+from base.gate_spec import ValidateModelSpec
+from base.inference.contract_text import write_contract
+from base.pipeline import MonitorSpec, SplitSpec, Target, ValidateDataSpec
 from base.times import describe_duration
 from base.yaml_text import yaml_comment, yaml_scalar
 from console.drafting import Draft, Exclusion

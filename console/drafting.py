@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.contract import DataContract
-from base.contract_inference import InferredContract, infer_contract
 from base.errors import ArgumentError, DataRefused, Fault, nearest
+from base.inference.contracts import InferredContract, infer_contract
 from base.metrics import Task
 from base.pipeline import MonitorSpec, Target, ValidateDataSpec
 from base.section import is_function

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.errors import ArgumentError, DataRefused, Fault
-from base.personal import has_personal, personal_key
+from base.rows.personal import has_personal, personal_key
 from console.installation import open_registry, read_settings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from base.errors import ArgumentError
-from base.expectations import load_expectations_ahead, take_expectations
+from base.expectations.asking import load_expectations_ahead, take_expectations
 from base.imports_ahead import undisturbed_imports
 from base.settings import Settings
 from base.times import parse_moment

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from base.changes.profiles import ColumnProfile, profile_view
 from base.contract import ColumnType
-from base.duck import quote_name
 from base.metrics import Task
 from base.pipeline import Target
-from base.profiles import ColumnProfile, profile_view
+from base.rows.duck import quote_name
 from features.associations import Association, measure_associations
 from features.distributions import Bins, Counts, choose_drawn_bins, count_bins
 from features.leaks import LeakSuspect, find_leak_suspects

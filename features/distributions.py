@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from base.changes.profiles import ColumnProfile
 from base.contract import ColumnType
-from base.duck import quote_name, quote_text
-from base.profiles import ColumnProfile
+from base.rows.duck import quote_name, quote_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -124,7 +124,7 @@ def count_bins(
 
     Examples
     --------
-    >>> from base.duck import open_duckdb
+    >>> from base.rows.duck import open_duckdb
     >>> with open_duckdb() as connection:
     ...     _ = connection.execute("CREATE TABLE ages AS SELECT unnest([30, 40, 50, NULL]) AS age")
     ...     count_bins(connection, "ages", Bins("age", "integer", edges=(40.0,)))

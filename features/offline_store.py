@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 
 from base.artifacts import ArtifactStore
 from base.contract import ColumnType
-from base.duck import open_duckdb, quote_name
 from base.errors import DataRefused, Fault, UserCodeError, nearest
 from base.references import Rows, Segment
-from base.rows import POSITION, SEGMENT, view_rows
+from base.rows.duck import open_duckdb, quote_name
+from base.rows.reading import POSITION, SEGMENT, view_rows
+from base.rows.tables import MOMENT
+from base.rows.time_columns import parse_time
 from base.section import is_function
 from base.sources import frame_to_table, normalise, read_source
-from base.tables import MOMENT
-from base.time_columns import parse_time
 from base.user_code import UserCode
 from features.views import FeatureView
 
@@ -148,7 +148,7 @@ def newest_by_key(artifacts: ArtifactStore, view: FeatureView, rows: Rows, *, fi
     Returns
     -------
     Table
-        The view's columns, and the event's place as :data:`base.rows.SEGMENT` and :data:`base.rows.POSITION`.
+        The view's columns, and the event's place: SEGMENT and POSITION of :mod:`base.rows.reading`.
     """
     keys = ", ".join(quote_name(key) for key in view.entity.keys)
     with open_duckdb() as connection:

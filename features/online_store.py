@@ -12,7 +12,7 @@ import pyarrow as pa
 from sqlalchemy import bindparam, inspect, text
 
 from base.database import Database
-from base.rows import POSITION, SEGMENT
+from base.rows.reading import POSITION, SEGMENT
 from base.settings import Settings
 from features.views import FeatureView
 

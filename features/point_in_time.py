@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.artifacts import ArtifactStore
-from base.duck import open_duckdb, quote_name
 from base.errors import DataRefused, Fault, nearest
-from base.tables import MOMENT
+from base.rows.duck import open_duckdb, quote_name
+from base.rows.tables import MOMENT
 from features.offline_store import TYPES, view_events
 from features.views import JoinedView
 

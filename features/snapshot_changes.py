@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from base.artifacts import Artifact, ArtifactStore
-from base.duck import open_duckdb, quote_name, quote_text
+from base.changes.profiles import ColumnProfile, profile_view
 from base.errors import ArgumentError, nearest
-from base.profiles import ColumnProfile, profile_view
 from base.references import Segment, Snapshot
-from base.rows import view_rows
+from base.rows.duck import open_duckdb, quote_name, quote_text
+from base.rows.reading import view_rows
 from features.distributions import MOVED, Bins, Counts, choose_bins, choose_drawn_bins, count_bins, measure_distance
 
 if TYPE_CHECKING:

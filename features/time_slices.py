@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from base.contract import ColumnType
-from base.duck import quote_name
+from base.rows.duck import quote_name
 from features.distributions import as_quantity, choose_bins, count_bins, measure_distance
 
 if TYPE_CHECKING:

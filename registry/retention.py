@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlmodel import Session, SQLModel, col, select
 
 from base.artifacts import STORED_AGAIN_AFTER, Artifact
-from base.duck import quote_name
 from base.errors import ArgumentError
+from base.rows.duck import quote_name
 from registry.ledger import append_decision
 from registry.models import CHAMPION, find_version, list_models, list_versions, previous_champion
 from registry.runs import RUNNING, is_alive

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
 from base.errors import EverfitError, Fault, nearest
-from base.personal import personal_key
+from base.rows.personal import personal_key
 from base.settings import Settings
 from features.online_store import OnlineStore
 from registry.manifest import ModelManifest

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlmodel import select
 
 from base.errors import EverfitError
-from base.personal import has_personal
+from base.rows.personal import has_personal
 from base.times import utc_now
 from features.online_store import OnlineStore
 from registry.manifest import ModelManifest

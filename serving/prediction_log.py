@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from base.personal import protected_contract
+from base.rows.personal import protected_contract
 from base.times import utc_now
 from features.views import joined_types
 from registry.manifest import ModelManifest

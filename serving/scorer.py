@@ -15,7 +15,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.contract import DataContract
 from base.errors import EverfitError, Fault, UserCodeError
 from base.model_files import load_model
-from base.personal import has_personal, name_key, protect_rows, protected_contract
+from base.rows.personal import has_personal, name_key, protect_rows, protected_contract
 from base.user_code import UserCode
 from features.fitted import FittedFeature, load_states
 from features.plan import build_features, frame_from_rows

@@ -148,7 +148,7 @@ class _OfflineViews:
         """Join a view to rows as of their moments, and give its features by name as JSON holds them."""
         import pyarrow as pa
 
-        from base.tables import MOMENT, normalise
+        from base.rows.tables import MOMENT, normalise
         from features.point_in_time import join_views
 
         current = self._current(view)

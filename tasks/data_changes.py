@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from base.contract_changes import describe_changes
+from base.changes.schema import describe_changes
 from base.references import Snapshot
 from registry.snapshots import list_snapshots, read_snapshot
 from tasks.execution import RunContext

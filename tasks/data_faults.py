@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from base.checks import MASK, RowCheck
 from base.contract import ColumnType, DataContract
-from base.duplicates import Duplicates
 from base.errors import DataRefused, Fault, nearest
-from base.expectations import ExpectationResult
-from base.judgement import SegmentJudgement
+from base.expectations.asking import ExpectationResult
 from base.pipeline import Pipeline
+from base.validation.checks import MASK, RowCheck
+from base.validation.duplicates import Duplicates
+from base.validation.judgement import SegmentJudgement
 
 # A classification whose target has more values than this, and than a twentieth of the rows, is none.
 _USUAL_CLASSES = 50

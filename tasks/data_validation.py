@@ -11,16 +11,16 @@ from sqlmodel import col, select
 from base.artifacts import ArtifactStore
 from base.contract import ColumnRule, DataContract
 from base.documents import as_document
-from base.duck import open_duckdb
-from base.duplicates import Duplicates
 from base.errors import DefinitionError
-from base.expectation_results import Answer, Question, RowsFile
-from base.expectations import ExpectationsFailed, ExpectationsProcess, take_expectations
+from base.expectations.asking import ExpectationsFailed, ExpectationsProcess, take_expectations
+from base.expectations.results import Answer, Question, RowsFile
+from base.expectations.suites import compile_suite, count_for_suite, find_metric
 from base.imports_ahead import import_ahead
 from base.pipeline import Pipeline
-from base.quarantine import REASON
 from base.references import Snapshot, ValidatedData
-from base.suites import compile_suite, count_for_suite, find_metric
+from base.rows.duck import open_duckdb
+from base.validation.duplicates import Duplicates
+from base.validation.quarantine import REASON
 from registry.tables import StepExecution
 from tasks.data_changes import tell_changes
 from tasks.data_faults import (

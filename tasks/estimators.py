@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from base.errors import DefinitionError, nearest
 from base.metrics import Task
-from base.pipeline import EstimatorSpec
 from base.references import TrainingData
+from base.train_spec import EstimatorSpec
 
 DEFAULT_ESTIMATORS: dict[Task, EstimatorSpec] = {
     "classification": EstimatorSpec(estimator="sklearn.ensemble.HistGradientBoostingClassifier"),

@@ -17,10 +17,11 @@ from prefect.cache_policies import NO_CACHE
 from base.artifacts import ArtifactStore
 from base.errors import EverfitError, RunFailed
 from base.fingerprint import digest_document
+from base.judged import Candidates, Evaluation, SliceMetrics
 from base.metrics import measure, row_losses
 from base.model_files import load_model
 from base.pipeline import Pipeline, PipelineSpec
-from base.references import Candidates, Evaluation, Part, SliceMetrics, TrainingData, ValidatedData
+from base.references import Part, TrainingData, ValidatedData
 from features.plan import frame_from_table
 from monitoring.performance import encode_labels
 from registry.manifest import ChampionReference, ModelManifest

@@ -14,14 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from sqlmodel import Session
 
 from base.artifacts import ArtifactStore
-from base.duck import open_duckdb, quote_name
 from base.errors import ArgumentError, DataRefused, DefinitionError, Fault, RunFailed
-from base.expectations import load_expectations_ahead
+from base.expectations.asking import load_expectations_ahead
 from base.fingerprint import digest_document
-from base.personal import has_personal, personal_key, protect_columns
 from base.pipeline import Pipeline
 from base.references import Rows, Snapshot
-from base.rows import POSITION, SEGMENT, drop_positions, view_rows
+from base.rows.duck import open_duckdb, quote_name
+from base.rows.personal import has_personal, personal_key, protect_columns
+from base.rows.reading import POSITION, SEGMENT, drop_positions, view_rows
 from base.settings import Settings
 from base.sources.files import FileStates
 from base.sources.reading import Site, name_source

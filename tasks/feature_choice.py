@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.contract import ColumnType
-from base.personal import protected_contract
 from base.pipeline import Pipeline, PrepareSpec
+from base.rows.personal import protected_contract
 from features.columns import as_categories, as_float32, as_ranks
 
 # Text of which nearly every row has its own value names the row; it is no category.

@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from base.artifacts import Artifact, ArtifactMissing, ArtifactStore
-from base.checks import RowCheck, compile_checks
 from base.contract import ColumnType, DataContract
-from base.duck import quote_name
-from base.duplicates import Duplicates, Key, find_duplicates, keys_of
 from base.errors import Fault, nearest
 from base.fingerprint import digest_document, digest_package
-from base.judgement import N_EXAMPLES, SegmentJudgement, SelectedRows, TargetKind, judge_segment, select_segment
 from base.pipeline import Pipeline
 from base.references import Rows, Segment, Snapshot
-from base.rows import view_rows
+from base.rows.duck import quote_name
+from base.rows.reading import view_rows
+from base.validation.checks import RowCheck, compile_checks
+from base.validation.duplicates import Duplicates, Key, find_duplicates, keys_of
+from base.validation.judgement import (
+    N_EXAMPLES,
+    SegmentJudgement,
+    SelectedRows,
+    TargetKind,
+    judge_segment,
+    select_segment,
+)
 from tasks.data_faults import find_schema_faults, find_target_faults, find_whole_number_faults, fits, refuse_if
 
 if TYPE_CHECKING:

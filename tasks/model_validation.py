@@ -13,9 +13,10 @@ from prefect.cache_policies import NO_CACHE
 
 from base.artifacts import ArtifactStore
 from base.fingerprint import digest_document
+from base.judged import Check, Evaluation, Verdict
 from base.metrics import LOSS_NAMES
 from base.pipeline import PipelineSpec
-from base.references import Check, Evaluation, Trigger, Verdict
+from base.references import Trigger
 from registry.manifest import ChampionReference
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.frames import load_frame

@@ -17,8 +17,8 @@ from base.artifacts import Artifact, ArtifactStore
 from base.errors import DataRefused, Fault, nearest
 from base.pipeline import Pipeline
 from base.references import Rows, TrainingData, ValidatedData
-from base.rows import load_rows, read_schema
-from base.tables import table_types
+from base.rows.reading import load_rows, read_schema
+from base.rows.tables import table_types
 from base.times import describe_duration
 from base.user_code import UserCode
 from features.columns import FeatureRefused, as_float32

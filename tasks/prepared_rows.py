@@ -11,7 +11,7 @@ import pyarrow as pa
 from base.artifacts import Artifact, ArtifactStore
 from base.pipeline import Pipeline
 from base.references import Part, Rows, TrainingData
-from base.rows import load_rows, read_schema
+from base.rows.reading import load_rows, read_schema
 from features.plan import FeaturePlan
 from tasks.frames import load_frame, load_table
 from tasks.joined_views import read_joined

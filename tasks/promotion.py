@@ -13,11 +13,12 @@ from sqlmodel import Session
 from base.artifacts import Artifact
 from base.contract import ColumnRule
 from base.fingerprint import digest_document, digest_environment, installed_libraries
+from base.judged import Candidates, Evaluation, Promotion, Verdict
 from base.model_files import load_model
-from base.personal import has_personal, name_key, personal_key
 from base.pipeline import Pipeline
-from base.references import Candidates, Evaluation, Promotion, Reference, Snapshot, TrainingData, ValidatedData, Verdict
+from base.references import Reference, Snapshot, TrainingData, ValidatedData
 from base.request_contract import RequestContract, restrict_to_inputs
+from base.rows.personal import has_personal, name_key, personal_key
 from base.user_code import UserCode
 from features.fitted import load_states
 from features.plan import frame_from_table, rows_from_frame

@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from base.artifacts import Artifact
 from base.documents import as_document
-from base.references import Promotion
+from base.judged import Promotion
 from base.settings import Settings
 from registry.store import Registry
 from tasks.execution import RunReference, open_context

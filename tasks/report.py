@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from base.judged import Evaluation, SliceMetrics
 from base.metrics import LOSS_NAMES
 from base.pages import page, section, table
 from base.pipeline import Pipeline
-from base.references import Evaluation, SliceMetrics, TrainingData
+from base.references import TrainingData
 from tasks.loss_chart import MODELS, draw_losses
 
 _STYLE = """

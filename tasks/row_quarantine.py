@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from base.artifacts import Artifact, ArtifactStore
 from base.contract import ExpectationRule
-from base.expectations import ExpectationResult
-from base.judgement import SegmentJudgement
-from base.quarantine import add_quarantined, join_quarantined, store_quarantined
+from base.expectations.asking import ExpectationResult
 from base.references import Rows
-from base.rows import drop_positions
+from base.rows.reading import drop_positions
+from base.validation.judgement import SegmentJudgement
+from base.validation.quarantine import add_quarantined, join_quarantined, store_quarantined
 from tasks.judged_rows import (
     JudgedRows,
     Judgements,

@@ -16,11 +16,11 @@ from base.contract import ColumnType
 from base.errors import DataRefused, Fault, nearest
 from base.pipeline import Pipeline, Target
 from base.references import Segment
-from base.row_files import read_order, rewrite_file, sort_file
+from base.rows.files import read_order, rewrite_file, sort_file
+from base.rows.tables import MOMENT, normalise, table_types
+from base.rows.time_columns import parse_time
 from base.sources.cuts import Watermark
 from base.sources.reading import Content, name_source
-from base.tables import MOMENT, normalise, table_types
-from base.time_columns import parse_time
 from features.targets import columns_of, compute_target
 from tasks.frames import store_rows
 

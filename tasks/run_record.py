@@ -14,8 +14,9 @@ from uuid import UUID
 from sqlmodel import select
 
 from base.errors import DataRefused, EverfitError
+from base.judged import Promotion
 from base.pipeline import Pipeline
-from base.references import Promotion, Trigger
+from base.references import Trigger
 from base.settings import Settings
 from registry.ledger import append_decision
 from registry.manifest import ChampionReference

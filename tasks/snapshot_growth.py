@@ -13,9 +13,9 @@ from base.artifacts import ArtifactStore
 from base.contract import ColumnType
 from base.documents import as_document
 from base.extract_spec import IncrementalSpec
-from base.increments import Changes, apply_changes, check_key, find_changes
 from base.pipeline import Pipeline
 from base.references import Rows, Segment, Snapshot
+from base.rows.increments import Changes, apply_changes, check_key, find_changes
 from base.sources.cuts import Cut, Watermark
 from base.sources.files import FileStates, SourceFile, check_unchanged
 from base.sources.joining import Side, join_sides

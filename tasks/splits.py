@@ -13,7 +13,7 @@ import pyarrow as pa
 from base.artifacts import ArtifactStore
 from base.pipeline import PipelineSpec, SplitSpec
 from base.references import Part, Rows
-from base.rows import load_rows
+from base.rows.reading import load_rows
 
 _MICROSECOND = timedelta(microseconds=1)
 _HASH_KEY = "everfit's groups"  # pandas asks for 16 bytes

@@ -17,10 +17,11 @@ from prefect.cache_policies import NO_CACHE
 from base.artifacts import ArtifactStore
 from base.errors import DefinitionError, RunFailed
 from base.fingerprint import digest_document
+from base.judged import Candidate, Candidates
 from base.metrics import Task, row_losses
 from base.model_files import dump_model
-from base.pipeline import EstimatorSpec, TrainSpec
-from base.references import Candidate, Candidates, Part, TrainingData
+from base.references import Part, TrainingData
+from base.train_spec import EstimatorSpec, TrainSpec
 from tasks.estimators import DEFAULT_ESTIMATORS, build_estimator
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.prepared_rows import TARGET, load_prepared, load_trial

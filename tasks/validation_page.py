@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from base.checks import MASK
 from base.contract import ColumnType, ExpectationRule, Severity
-from base.expectations import ExpectationResult
+from base.expectations.asking import ExpectationResult
 from base.pages import cards, page, section, table
 from base.pipeline import Pipeline
 from base.references import Rows, Snapshot
+from base.validation.checks import MASK
 from tasks.judged_rows import JudgedRows
 from tasks.row_quarantine import name_expectation
 

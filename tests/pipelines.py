@@ -13,10 +13,11 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from base.definition import read_pipeline
-from base.expectations import ExpectationsProcess
-from base.personal import has_personal, personal_key
+from base.expectations.asking import ExpectationsProcess
+from base.judged import Promotion
 from base.pipeline import Pipeline
-from base.references import Promotion, Trigger
+from base.references import Trigger
+from base.rows.personal import has_personal, personal_key
 from base.settings import Settings
 from base.user_code import UserCode
 from registry.feature_views import resolve_views

@@ -1,9 +1,9 @@
 """Where rows come from: files, folders and URLs, databases, functions; each read into the loop's types."""
 
+from base.rows.tables import all_null_columns, frame_to_table, normalise, table_types
+from base.rows.time_columns import parse_time
 from base.sources.files import find_files, source_digest, source_files
 from base.sources.reading import read_source
-from base.tables import all_null_columns, frame_to_table, normalise, table_types
-from base.time_columns import parse_time
 
 __all__ = [
     "all_null_columns",

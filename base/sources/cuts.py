@@ -30,8 +30,8 @@ def keep_above(table: pa.Table, cut: Cut | None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from base.tables import MOMENT
-    from base.time_columns import parse_time
+    from base.rows.tables import MOMENT
+    from base.rows.time_columns import parse_time
 
     column = table[cut.column]
     if isinstance(cut.value, datetime):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from base.csv_files import read_csv, stream_csv
 from base.errors import DataRefused, DefinitionError, Fault
-from base.tables import check_names
+from base.rows.csv_files import read_csv, stream_csv
+from base.rows.tables import check_names
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from base.errors import UserCodeError
+from base.rows.tables import frame_to_table
 from base.sources.cuts import Cut
-from base.tables import frame_to_table
 from base.user_code import UserCode
 
 if TYPE_CHECKING:

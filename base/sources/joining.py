@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from base.duck import open_duckdb, quote_name, quote_text
 from base.errors import DataRefused, Fault
-from base.increments import check_unique
-from base.row_files import write_file
+from base.rows.duck import open_duckdb, quote_name, quote_text
+from base.rows.files import write_file
+from base.rows.increments import check_unique
 
 if TYPE_CHECKING:
     import duckdb

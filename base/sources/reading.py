@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from base.extract_spec import SourceSpec
-from base.row_files import PartWriter, has_loop_types, holds_nan, join_parts, write_file
+from base.rows.files import PartWriter, has_loop_types, holds_nan, join_parts, write_file
+from base.rows.tables import normalise
 from base.section import is_function
 from base.settings import Settings
 from base.sources.cuts import Cut, groups_above, keep_above
@@ -19,7 +20,6 @@ from base.sources.formats import find_format, memory_bytes, open_file, plain_nam
 from base.sources.function import call_source
 from base.sources.retries import ask_patiently
 from base.sources.sql import stream_query
-from base.tables import normalise
 from base.user_code import UserCode
 
 if TYPE_CHECKING:

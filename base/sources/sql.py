@@ -119,7 +119,7 @@ def _select(spec: SourceSpec, connection: Connection, cut: Cut | None) -> Execut
 def _to_table(source: str, names: list[str], chunk: Any, start: int) -> pa.Table:
     import pyarrow as pa
 
-    from base.tables import check_names
+    from base.rows.tables import check_names
 
     check_names(names, what=f"the answer of {source!r}")
     columns = list(zip(*chunk, strict=True)) if chunk else [()] * len(names)

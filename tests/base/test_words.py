@@ -28,7 +28,7 @@ from base.artifacts import Artifact, ArtifactCorrupt, ArtifactMissing
 from base.documents import as_document, as_text
 from base.errors import ArgumentError, DataRefused, DefinitionError, EverfitError, Fault, UserCodeError, nearest
 from base.fingerprint import digest_document, digest_environment, digest_file, digest_files, digest_package
-from base.references import Evaluation
+from base.judged import Evaluation
 from base.settings import Settings
 from base.times import Duration, as_utc, describe_duration, parse_duration, parse_moment
 

@@ -14,8 +14,8 @@ import pytest
 
 from base.documents import as_document
 from base.references import Rows, Snapshot, ValidatedData
-from base.rows import drop_positions
-from base.tables import normalise, table_types
+from base.rows.reading import drop_positions
+from base.rows.tables import normalise, table_types
 from base.times import utc_now
 from registry.runs import StepKey, begin_run, finish_run, record_step, this_process
 from registry.snapshots import record_snapshot

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.duck import open_duckdb
+from base.rows.duck import open_duckdb
 from features.distributions import MOVED, Bins, choose_bins, count_bins, measure_distance
 
 _counts = st.lists(st.integers(0, 500), min_size=4, max_size=4).map(np.array)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from base.artifacts import ArtifactStore
 from base.errors import DataRefused
 from base.references import Rows
-from base.rows import POSITION, SEGMENT
-from base.tables import MOMENT
+from base.rows.reading import POSITION, SEGMENT
+from base.rows.tables import MOMENT
 from features.entities import Entity
 from features.offline_store import append_events
 from features.online_store import OnlineStore, entity_key, microseconds

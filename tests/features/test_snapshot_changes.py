@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from base.artifacts import ArtifactStore
 from base.errors import ArgumentError
 from base.references import Rows, Segment, Snapshot
-from base.rows import drop_positions
-from base.tables import normalise, table_types
+from base.rows.reading import drop_positions
+from base.rows.tables import normalise, table_types
 from features.snapshot_changes import RowChanges, compare_rows, compare_snapshots
 from tasks.frames import store_rows
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from base.artifacts import Artifact
 from base.references import Rows, Segment, Snapshot
-from base.rows import drop_positions
+from base.rows.reading import drop_positions
 from base.times import utc_now
 from registry.models import NewVersion, find_alias, promote_version, register_version
 from registry.runs import StepKey, begin_run, finish_run, record_step, this_process

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from base.errors import DataRefused
-from base.expectations import ExpectationsProcess
+from base.expectations.asking import ExpectationsProcess
 from base.pipeline import Pipeline
 from base.references import ValidatedData
-from base.rows import load_rows
+from base.rows.reading import load_rows
 from base.user_code import UserCode
 from registry.store import Registry
 from tasks.data_validation import REASON, validate_data

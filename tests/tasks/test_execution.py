@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from base.errors import DefinitionError, RunFailed, UserCodeError
-from base.references import Part, Verdict
+from base.judged import Verdict
+from base.references import Part
 from base.settings import Settings
 from registry.runs import LeaseLost, list_steps
 from registry.tables import Run

@@ -13,7 +13,7 @@ import pytest
 from base.errors import DataRefused, DefinitionError, UserCodeError
 from base.pipeline import Pipeline
 from base.references import Snapshot
-from base.rows import load_rows
+from base.rows.reading import load_rows
 from base.settings import Settings
 from base.user_code import UserCode
 from registry.store import Registry

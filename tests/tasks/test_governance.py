@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from base.errors import EverfitError
-from base.personal import hash_value, personal_key
+from base.rows.personal import hash_value, personal_key
 from base.settings import Settings
 from base.user_code import UserCode
 from features.plan import FeaturePlan

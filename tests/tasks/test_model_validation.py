@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.judged import Evaluation, SliceMetrics, Verdict
 from base.pipeline import PipelineSpec
-from base.references import Evaluation, SliceMetrics, Trigger, Verdict
+from base.references import Trigger
 from registry.store import Registry
 from tasks.frames import store_frame
 from tasks.model_validation import paired_interval, rows_that_would_tell, validate_model

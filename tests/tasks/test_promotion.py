@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from base.rows import load_rows
+from base.rows.reading import load_rows
 from base.settings import Settings
 from features.independence import LooksAtOtherRows
 from features.plan import frame_from_table, rows_from_frame

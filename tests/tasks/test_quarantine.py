@@ -13,13 +13,13 @@ import pytest
 from base.artifacts import ArtifactStore
 from base.contract import DataContract
 from base.errors import DataRefused, DefinitionError
-from base.expectations import ExpectationsProcess
-from base.judgement import SegmentJudgement, judge_segment
+from base.expectations.asking import ExpectationsProcess
 from base.pipeline import Pipeline
-from base.quarantine import BROKEN, FILE, POSITION, REASON
 from base.references import Rows, Snapshot, ValidatedData
-from base.rows import load_rows
-from base.tables import frame_to_table, table_types
+from base.rows.reading import load_rows
+from base.rows.tables import frame_to_table, table_types
+from base.validation.judgement import SegmentJudgement, judge_segment
+from base.validation.quarantine import BROKEN, FILE, POSITION, REASON
 from tasks import judged_rows
 from tasks.data_validation import validate_data
 from tasks.frames import load_table, store_rows

@@ -9,8 +9,9 @@ import pytest
 
 from base.database import DatabaseBusy
 from base.errors import DataRefused, Fault, RunFailed
+from base.judged import Promotion
 from base.pipeline import Pipeline
-from base.references import Promotion, Trigger
+from base.references import Trigger
 from base.settings import Settings
 from registry.ledger import list_decisions
 from registry.models import ROLLBACK, alias_history, roll_back

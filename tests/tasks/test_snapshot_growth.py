@@ -21,7 +21,7 @@ from base.artifacts import ArtifactStore
 from base.errors import DataRefused
 from base.pipeline import Pipeline
 from base.references import Snapshot
-from base.rows import load_rows
+from base.rows.reading import load_rows
 from base.settings import Settings
 from base.sources.retries import SourceAway
 from base.user_code import UserCode

@@ -13,10 +13,12 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from base.errors import DefinitionError, RunFailed
-from base.expectations import ExpectationsProcess
+from base.expectations.asking import ExpectationsProcess
+from base.judged import Candidates
 from base.model_files import load_model
-from base.pipeline import EstimatorSpec, Pipeline, TrainSpec
-from base.references import Candidates, TrainingData
+from base.pipeline import Pipeline
+from base.references import TrainingData
+from base.train_spec import EstimatorSpec, TrainSpec
 from base.user_code import UserCode
 from registry.store import Registry
 from tasks.data_validation import validate_data
