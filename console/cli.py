@@ -8,34 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from console.contracts import app as contract_app
-from console.data import app as data_app
+from console.commands import contracts, data, features, models
+from console.options import CONTEXT, Json, example
 from console.output import INTERRUPTED, Output, report_error
 
-# Help in colours would import another 80 ms of libraries, a third of the time in which --help shall answer.
 app = typer.Typer(
     name="everfit",
     help="Continuous training for tabular models: train, judge, promote, serve, watch, train again.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=CONTEXT,
 )
-
-app.add_typer(contract_app)
-app.add_typer(data_app)
-
-_Json = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON document.")]
-_Model = Annotated[str, typer.Argument(help="A model's name, such as bike.", metavar="MODEL")]
-
-
-def _example(*lines: str) -> str:
-    # The \b keeps the lines as they are; help text is reflowed otherwise.
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "everfit init bike --data rentals.parquet --target cnt --time event_time",
         "everfit init tips --data 'trips/*.csv' --target 'big_tip = tips > 0.2 * fare' --time started_at",
     )
@@ -49,7 +37,7 @@ def init(
         str | None, typer.Option(help="classification or regression; default: as the target looks.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the folder; the old one is kept beside it.")] = False,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Look at data and write a pipeline for it: definition, contract, and a file for your features."""
     from console.new_pipeline import init_command
@@ -58,7 +46,7 @@ def init(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "everfit train bike/pipeline.yaml",
         "everfit train bike --as-of 2012-06-01 --reason 'new summer data'",
         "everfit train bike --snapshot 3f9c2a1b7d40 --reason 'without the broken week'",
@@ -74,7 +62,7 @@ def train(
         str | None,
         typer.Option(help="Train on this earlier snapshot (see `everfit data list`) again.", metavar="DIGEST"),
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Train once: extract, validate, prepare, train, evaluate, judge, and promote where the verdict allows it."""
     from console.training import train_command
@@ -82,7 +70,7 @@ def train(
     train_command(pipeline, as_of=as_of, reason=reason, snapshot=snapshot, output=Output(as_json=as_json))
 
 
-@app.command(epilog=_example("everfit serve", "everfit serve bike hotel --port 8400"))
+@app.command(epilog=example("everfit serve", "everfit serve bike hotel --port 8400"))
 def serve(
     models: Annotated[
         list[str] | None,
@@ -90,7 +78,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Where to bind; default: EVERFIT_SERVICE_HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: EVERFIT_SERVICE_PORT.")] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Serve champions over HTTP; a promotion is followed without losing a request."""
     from console.service import serve_command
@@ -99,7 +87,7 @@ def serve(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "everfit predict bike --input new_hours.csv --output predicted.parquet",
         """everfit predict bike@7 --input new_hours.parquet --json""",
     )
@@ -111,7 +99,7 @@ def predict(
     ] = None,
     rows: Annotated[str | None, typer.Option(help="One row as a JSON object, or a list of them.")] = None,
     output_file: Annotated[str | None, typer.Option("--output", help="Write here (.csv, .jsonl, .parquet).")] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Predict rows with the champion or another version, here, without a service."""
     from console.prediction import predict_command
@@ -119,44 +107,13 @@ def predict(
     predict_command(model, input_file=input_file, rows=rows, output_file=output_file, output=Output(as_json=as_json))
 
 
-@app.command(epilog=_example("everfit versions", "everfit versions bike --json"))
-def versions(
-    model: Annotated[str | None, typer.Argument(help="Only of this model.", metavar="[MODEL]")] = None,
-    as_json: _Json = False,
-) -> None:
-    """List model versions, newest first, with their metrics and which one is champion."""
-    from console.versions import versions_command
-
-    versions_command(model, output=Output(as_json=as_json))
-
-
-@app.command(
-    epilog=_example(
-        "everfit rollback bike --reason 'complaints about Sunday forecasts'",
-        "everfit rollback bike --to 3 --reason 'version 3 knew winter'",
-    )
-)
-def rollback(
-    model: _Model,
-    reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")],
-    to: Annotated[
-        int | None, typer.Option(min=1, help="The version to go back to; default: the champion before.")
-    ] = None,
-    as_json: _Json = False,
-) -> None:
-    """Make an earlier version champion again, with its features, threshold and reference."""
-    from console.versions import rollback_command
-
-    rollback_command(model, to=to, reason=reason, output=Output(as_json=as_json))
-
-
-@app.command(epilog=_example("everfit up", "everfit up bike/pipeline.yaml hotel/pipeline.yaml"))
+@app.command(epilog=example("everfit up", "everfit up bike/pipeline.yaml hotel/pipeline.yaml"))
 def up(
     pipelines: Annotated[
         list[str] | None,
         typer.Argument(help="Pipelines to register first; all registered ones are deployed.", metavar="[PIPELINE]..."),
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Start everything here: Prefect's server, a worker and the prediction service; Ctrl-C stops all of it."""
     from console.embedded import up_command
@@ -164,13 +121,13 @@ def up(
     up_command(pipelines or [], output=Output(as_json=as_json))
 
 
-@app.command(epilog=_example("everfit demo", "everfit demo --month 6 --seed 7 --keep"))
+@app.command(epilog=example("everfit demo", "everfit demo --month 6 --seed 7 --keep"))
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the set-up running afterwards.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the estimators.")] = 0,
     month: Annotated[int, typer.Option(min=3, max=12, help="Train before this month of 2013, replay from it.")] = 4,
     weeks: Annotated[int, typer.Option(min=1, max=40, help="How many weeks to replay.")] = 20,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Watch the loop on real flights of 2013: a champion ages, drift is found, a challenger takes over."""
     from console.demonstration import demo_command
@@ -178,48 +135,8 @@ def demo(
     demo_command(keep=keep, seed=seed, month=month, weeks=weeks, output=Output(as_json=as_json))
 
 
-features_app = typer.Typer(help="Feature views: what is known of an entity, for training and serving alike.")
-app.add_typer(features_app, name="features")
-
-_Folder = Annotated[str | None, typer.Option(help="Where the views are declared; default: here.")]
-
-
-@features_app.command(name="list", epilog=_example("everfit features list", "everfit features list --folder bike"))
-def features_list(folder: _Folder = None, as_json: _Json = False) -> None:
-    """List feature views: how many events and keys, how fresh, and how many models use them."""
-    from console.features import features_list_command
-
-    features_list_command(folder=folder, output=Output(as_json=as_json))
-
-
-@features_app.command(name="show", epilog=_example("everfit features show origin_weather"))
-def features_show(
-    view: Annotated[str, typer.Argument(help="A feature view's name.", metavar="VIEW")],
-    folder: _Folder = None,
-    as_json: _Json = False,
-) -> None:
-    """Show a feature view: its features with their units, its freshness, and the models that use it."""
-    from console.features import features_show_command
-
-    features_show_command(view, folder=folder, output=Output(as_json=as_json))
-
-
-@features_app.command(
-    name="materialize",
-    epilog=_example(
-        "everfit features materialize", "everfit features materialize origin_weather --until 2013-04-01 --folder bike"
-    ),
-)
-def features_materialize(
-    view: Annotated[str | None, typer.Argument(help="Only this one.", metavar="[VIEW]")] = None,
-    until: Annotated[str | None, typer.Option(help="Take what was known by this moment (UTC); default: now.")] = None,
-    folder: _Folder = None,
-    as_json: _Json = False,
-) -> None:
-    """Store new events of feature views offline, and the newest values of each key online."""
-    from console.features import features_materialize_command
-
-    features_materialize_command(view, until=until, folder=folder, output=Output(as_json=as_json))
+for group in (models, contracts, data, features):
+    app.add_typer(group.app)
 
 
 @app.callback(invoke_without_command=True)

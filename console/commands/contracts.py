@@ -6,26 +6,14 @@ from typing import Annotated
 
 import typer
 
+from console.options import Json, command_group, example
 from console.output import Output
 
-app = typer.Typer(
-    name="contract",
-    help="Contracts: infer one from data, show it, compare contracts and data.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
-
-_Json = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON document.")]
-
-
-def _example(*lines: str) -> str:
-    # The \b keeps the lines as they are; help text is reflowed otherwise.
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+app = command_group("contract", about="Contracts: infer one from data, show it, compare contracts and data.")
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "everfit contract infer rentals.parquet --time event_time --target cnt --output bike/contract.yaml",
         "everfit contract infer bike/pipeline.yaml",
     )
@@ -38,7 +26,7 @@ def infer(
     target: Annotated[str | None, typer.Option(help="The column that is predicted; a pipeline knows its own.")] = None,
     time: Annotated[str | None, typer.Option(help="The column that says when a row happened.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Write what data must be, from good data: a line for each column, with what was seen beside it."""
     from console.contract_commands import infer_command
@@ -48,10 +36,10 @@ def infer(
     )
 
 
-@app.command(epilog=_example("everfit contract show bike", "everfit contract show bike/contract.yaml --json"))
+@app.command(epilog=example("everfit contract show bike", "everfit contract show bike/contract.yaml --json"))
 def show(
     contract: Annotated[str, typer.Argument(help="A contract's file, or a pipeline.", metavar="CONTRACT|PIPELINE")],
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Show a contract: each column's type, bounds, and what breaking them does."""
     from console.contract_commands import show_command
@@ -60,7 +48,7 @@ def show(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "everfit contract diff bike/contract.yaml new_rentals.csv",
         "everfit contract diff bike@3fa9 bike@latest",
         "everfit contract diff old_contract.yaml bike/contract.yaml --json",
@@ -71,7 +59,7 @@ def diff(
         str, typer.Argument(help="A contract's file, a pipeline, PIPELINE@DIGEST, or data.", metavar="A")
     ],
     after: Annotated[str, typer.Argument(help="The same, newer.", metavar="B")],
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Name what changed: columns added, missing, renamed, retyped; ranges, categories, nulls, units."""
     from console.contract_commands import diff_command

@@ -6,29 +6,18 @@ from typing import Annotated
 
 import typer
 
+from console.options import Json, command_group, example
 from console.output import Output
 
-app = typer.Typer(
-    name="data",
-    help="Data: list, show, compare and profile snapshots, see quarantined rows, free space.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+app = command_group("data", about="Data: list, show, compare and profile snapshots, see quarantined rows, free space.")
 
-_Json = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as one JSON document.")]
 _Pipeline = Annotated[str, typer.Argument(help="A registered pipeline, or its pipeline.yaml.", metavar="PIPELINE")]
 
 
-def _example(*lines: str) -> str:
-    # The \b keeps the lines as they are; help text is reflowed otherwise.
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-@app.command("list", epilog=_example("everfit data list", "everfit data list bike --json"))
+@app.command("list", epilog=example("everfit data list", "everfit data list bike --json"))
 def list_(
     pipeline: Annotated[str | None, typer.Argument(help="Only of this pipeline.", metavar="[PIPELINE]")] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """List snapshots, newest first: rows, new rows, the time they cover, size, and which models need them."""
     from console.data_snapshots import list_command
@@ -36,14 +25,14 @@ def list_(
     list_command(pipeline, output=Output(as_json=as_json))
 
 
-@app.command(epilog=_example("everfit data show bike", "everfit data show bike 3fa9 --rows 5"))
+@app.command(epilog=example("everfit data show bike", "everfit data show bike 3fa9 --rows 5"))
 def show(
     pipeline: _Pipeline,
     digest: Annotated[
         str, typer.Argument(help="A snapshot's digest, the beginning of one, or latest.", metavar="[DIGEST]")
     ] = "latest",
     rows: Annotated[int, typer.Option(min=0, max=10_000, help="How many of its first rows to show.")] = 0,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Show one snapshot: its columns with types and figures, its segments, its parents, its first rows."""
     from console.data_show import show_command
@@ -51,7 +40,7 @@ def show(
     show_command(pipeline, digest, n_rows=rows, output=Output(as_json=as_json))
 
 
-@app.command(epilog=_example("everfit data diff bike 3fa9 latest", "everfit data diff bike 3fa9 81c0 --html diff.html"))
+@app.command(epilog=example("everfit data diff bike 3fa9 latest", "everfit data diff bike 3fa9 81c0 --html diff.html"))
 def diff(
     pipeline: _Pipeline,
     before: Annotated[str, typer.Argument(help="The older snapshot.", metavar="A")],
@@ -61,7 +50,7 @@ def diff(
         typer.Option(help="A column that, with other --key columns, names a row; default: as the contract says."),
     ] = None,
     html: Annotated[str | None, typer.Option(help="Write a page with plots here.", metavar="FILE")] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Compare two snapshots: rows added, removed and changed, the schema, and the columns that moved."""
     from console.data_diff import diff_command
@@ -70,7 +59,7 @@ def diff(
 
 
 @app.command(
-    epilog=_example("everfit data quarantine bike", "everfit data quarantine bike --reason 'adr is below 0' --limit 50")
+    epilog=example("everfit data quarantine bike", "everfit data quarantine bike --reason 'adr is below 0' --limit 50")
 )
 def quarantine(
     pipeline: _Pipeline,
@@ -80,7 +69,7 @@ def quarantine(
     output_file: Annotated[
         str | None, typer.Option("--output", help="Write all matching rows here (.csv, .jsonl, .parquet).")
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """List the rows that a run set aside: how many for each reason, then row, column, value and reason."""
     from console.data_quarantine import quarantine_command
@@ -91,7 +80,7 @@ def quarantine(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "everfit data profile rentals.parquet --target cnt --time event_time", "everfit data profile bike@3fa9"
     )
 )
@@ -112,7 +101,7 @@ def profile(
     output_file: Annotated[
         str | None, typer.Option("--output", help="The page's file; default: NAME-profile.html.")
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Write a page about data: distributions, gaps, ties to the target, leak suspects, drift over time."""
     from console.data_profile import profile_command
@@ -128,14 +117,14 @@ def profile(
     )
 
 
-@app.command(epilog=_example("everfit data gc --dry-run", "everfit data gc --keep 10 --older-than '90 days'"))
+@app.command(epilog=example("everfit data gc --dry-run", "everfit data gc --keep 10 --older-than '90 days'"))
 def gc(
     keep: Annotated[
         int, typer.Option(min=1, help="Newest snapshots, runs and versions whose data are kept, of each pipeline.")
     ] = 5,
     older_than: Annotated[str, typer.Option(help="Only what is older than this.")] = "30 days",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Delete the files of snapshots and old runs that no kept version, alias, newer snapshot or run needs."""
     from console.data_retention import gc_command

@@ -1,0 +1,14 @@
+"""What was found out about model files: signatures, ONNX, rehearsals."""
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

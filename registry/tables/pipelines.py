@@ -1,0 +1,31 @@
+"""Pipelines, and the packages that their definitions made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Field, SQLModel
+
+from registry.tables.columns import document_column, moment_column
+
+
+class PipelineRow(SQLModel, table=True):
+    """A pipeline by name, and where its definition was last read."""
+
+    __tablename__ = "pipeline"
+
+    name: str = Field(primary_key=True)
+    definition: str
+    created_at: datetime = moment_column()
+
+
+class PipelineVersion(SQLModel, table=True):
+    """The package: definition, contract and code under one digest."""
+
+    __tablename__ = "pipeline_version"
+
+    digest: str = Field(primary_key=True)
+    pipeline: str = Field(foreign_key="pipeline.name", index=True)
+    package: dict[str, Any] = document_column()
+    created_at: datetime = moment_column()
