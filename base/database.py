@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON, URL, Connection, DateTime, Dialect, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import ArgumentError as BadUrl
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -68,7 +68,12 @@ class JsonDocument(TypeDecorator[Any]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else JSON())
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON())
+        # The drivers' dialects that come with it would cost every command on SQLite a tenth of a second.
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB())
 
     def process_bind_param(self, value: Any, dialect: Any) -> Any:
         return as_document(value)
@@ -80,10 +85,14 @@ class Database:
     Writers take turns, on both databases and from the start of the transaction: on SQLite by ``BEGIN
     IMMEDIATE``, on Postgres by an advisory lock. So a transaction may read, decide and write (the next number,
     the run under way, the last entry of the ledger) without another one coming between. They are few and short.
+
+    What *known* holds, every writing session has in its ``info``: the part of the settings on which it depends what
+    is written in one transaction.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, known: Mapping[str, Any] | None = None) -> None:
         self.url = _parse_url(url)
+        self.known = dict(known or {})
         self.engine = _create_engine(self.url)
         _forget_connections_after_fork(self.engine)
 
@@ -103,16 +112,39 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Give a session whose changes are committed together at the end, or not at all.
 
+        The turn is taken before anything is read, and asked for again when a conflict refuses it. Whoever has it
+        meets no other writer, so nothing afterwards can fail that a second try would cure.
+
         Raises
         ------
         DatabaseBusy
             If the turn does not come within 30 seconds.
         """
         engine = self.engine.execution_options(begin="immediate")
-        with self._explained(), Session(engine, expire_on_commit=False) as session, session.begin():
-            # The turn is taken now, not at the first query.
-            session.connection()
-            yield session
+        if engine.dialect.name == "postgresql":
+            # A server may have another default, under which what is read is as old as the wait for the turn.
+            engine = engine.execution_options(isolation_level="READ COMMITTED")
+        with self._explained(), self._take_turn(engine) as connection:
+            with Session(connection, expire_on_commit=False, info=self.known) as session:
+                yield session
+                session.flush()
+            connection.commit()
+
+    @contextmanager
+    def _take_turn(self, engine: Engine) -> Iterator[Connection]:
+        deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+        while True:
+            connection = engine.connect()
+            try:
+                connection.begin()
+                break
+            except DBAPIError as error:
+                connection.close()
+                if not _passes(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.005, 0.05))
+        with connection:
+            yield connection
 
     def migrate(self, migrations: Path) -> None:
         """Bring the schema to the newest revision in *migrations*; processes that start at once take turns.
@@ -133,7 +165,7 @@ class Database:
 
             config = Config()
             config.set_main_option("script_location", migrations.as_posix().replace("%", "%%"))
-            with self.engine.execution_options(begin="immediate").begin() as connection:
+            with self._take_turn(self.engine.execution_options(begin="immediate")) as connection:
                 found = _find_revision(connection)
                 if found is not None and found not in revisions:
                     raise DatabaseUnavailable(
@@ -141,6 +173,7 @@ class Database:
                     )
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+                connection.commit()
 
     def close(self) -> None:
         """Give back every connection."""
@@ -161,6 +194,14 @@ class Database:
             if _cannot_open(error, problem):
                 raise DatabaseUnavailable(self.url, f"cannot be opened ({problem})") from error
             raise
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Tell whether a refused turn comes when it is asked for again: locks, a lost race, a victim of a deadlock."""
+    # SQLite answers at once, without its busy timeout, while another process opens or recovers the same file.
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return "locked" in str(error.orig) or "locking protocol" in str(error.orig)
+    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "55P03")
 
 
 def _find_revision(connection: Connection) -> str | None:

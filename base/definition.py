@@ -24,6 +24,8 @@ from base.validation.column_uses import find_misuse
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _LARGEST_CODE_BYTES = 1 << 20
+# Words, not pictures: it is a part of every pipeline version.
+_LARGEST_CARD_BYTES = 100_000
 _MOST_VALUES = 1_000_000
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -48,7 +50,13 @@ def read_pipeline(file: Path) -> Pipeline:
             _raise_missing_contract(contract_file, file, document)
         contract = _read_model(_read_yaml(contract_file), contract_file, DataContract)
         _check_columns(spec, contract, file, document)
-    return Pipeline(spec=spec, contract=contract, file=file.resolve(), code=_read_code(file.parent))
+    return Pipeline(
+        spec=spec,
+        contract=contract,
+        file=file.resolve(),
+        code=_read_code(file.parent),
+        card=_read_card(file.parent),
+    )
 
 
 def read_model(file: Path, model: type[_Model]) -> _Model:
@@ -264,3 +272,19 @@ def _read_code(folder: Path) -> dict[str, bytes]:
             file=str(folder),
         )
     return files
+
+
+def _read_card(folder: Path) -> str | None:
+    """Read what people wrote for the model cards; None where there is nothing."""
+    file = folder / "card.md"
+    if not file.is_file():
+        return None
+    content = file.read_bytes()
+    if len(content) > _LARGEST_CARD_BYTES:
+        raise DefinitionError(
+            f"it holds {len(content):,} bytes, expected at most {_LARGEST_CARD_BYTES:,}", file=str(file)
+        )
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"it is not UTF-8 (byte {error.start})", file=str(file)) from error

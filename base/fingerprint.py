@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -33,8 +33,13 @@ def digest_document(document: object) -> str:
     >>> digest_document({"a": 1, "b": 2}) == digest_document({"b": 2, "a": 1})
     True
     """
+    return digest_bytes(write_document(document))
+
+
+def write_document(document: object) -> bytes:
+    """Write a JSON document in the one form that is digested."""
     text = json.dumps(as_document(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return digest_bytes(text.encode())
+    return text.encode()
 
 
 def digest_file(path: Path) -> str:
@@ -60,7 +65,24 @@ def digest_package(name: str) -> str:
 @cache
 def digest_environment() -> str:
     """Digest the installed libraries and the Python version: the lock as it really is, not as it was meant."""
-    return digest_document([f"python-{sys.version_info.major}.{sys.version_info.minor}", *installed_libraries()])
+    return digest_document(describe_environment())
+
+
+def describe_environment() -> list[str]:
+    """List the Python version and the installed libraries, as :func:`digest_environment` digests them."""
+    return [f"python-{sys.version_info.major}.{sys.version_info.minor}", *installed_libraries()]
+
+
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """Tell which versions of libraries are installed; ``missing`` where one is not.
+
+    Examples
+    --------
+    >>> installed_versions(["no-such-library"])
+    {'no-such-library': 'missing'}
+    """
+    versions = dict(name.rpartition("-")[::2] for name in installed_libraries())
+    return {name: versions.get(name.lower().replace("-", "_"), versions.get(name, "missing")) for name in names}
 
 
 @cache

@@ -163,11 +163,13 @@ class PipelineSpec(Section):
         for kind in ("numeric", "categorical", "ordinal", "one_hot"):
             if self.target_column in getattr(self.prepare, kind):
                 raise ValueError(f"the target {self.target_column!r} stands in prepare.{kind}")
+        if misfit := self.evaluate.find_misfit(self.task):
+            raise ValueError(misfit)
         return self
 
 
 class Pipeline(BaseModel):
-    """A definition with all that belongs to it: its contract and the user's code beside it."""
+    """A definition with all that belongs to it: its contract, the user's code and ``card.md`` beside it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -175,6 +177,7 @@ class Pipeline(BaseModel):
     contract: DataContract | None
     file: Path
     code: dict[str, bytes]
+    card: str | None = None
 
     @property
     def name(self) -> str:

@@ -63,13 +63,17 @@ class Rows(Reference):
 
 
 class Snapshot(Reference):
-    """What was extracted, as of one moment: its parent's segments and the new ones."""
+    """What was extracted, as of one moment: its parent's segments and the new ones.
+
+    ``unmatched`` says, by joined source, how many of the rows that were read last found no row there.
+    """
 
     rows: Rows
     columns: dict[str, ColumnType]
     first: datetime | None = None
     watermark: datetime | None = None
     parent: str | None = None
+    unmatched: dict[str, int] = {}
 
     @property
     def digest(self) -> str:
@@ -150,6 +154,8 @@ class TrainingData(Reference):
     first: datetime | None
     learnt_until: datetime | None
     watermark: datetime | None
+    # Up to when the champion had learnt, where the test part begins later for it.
+    seen_until: datetime | None = None
     # The feature views that were joined, as features.views.JoinedView writes them: this floor does not know it.
     views: tuple[dict[str, Any], ...] = ()
 

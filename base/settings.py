@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Secret, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-SECRET_SETTINGS = ("database_url", "online_url", "connections", "storage_options", "personal_key")
+from base.webhooks import Webhook, check_webhook_name
+
+SECRET_SETTINGS = (
+    "database_url",
+    "online_url",
+    "connections",
+    "storage_options",
+    "personal_key",
+    "signing_key",
+    "former_signing_keys",
+    "webhooks",
+)
 """What a message about a wrong setting must not repeat."""
 
 
@@ -45,7 +56,9 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of the online store; default: the registry's Postgres, else SQLite at home."
     )
     artifacts_url: str | None = Field(None, description="Any fsspec URL; default: a folder in the home folder.")
-    environment: str = Field("prod", description="Whose aliases are read and moved: dev, staging or prod.")
+    environment: Literal["dev", "staging", "prod"] = Field(
+        "prod", description="Whose aliases are read and moved: dev, staging or prod."
+    )
     prefect_host: str = Field("127.0.0.1", description="Where `everfit up` binds Prefect's server.")
     prefect_port: int = Field(4200, description="Port of Prefect's server in the embedded set-up.")
     service_host: str = Field("127.0.0.1", description="Where the prediction service binds.")
@@ -58,6 +71,11 @@ class Settings(BaseSettings):
     fit_threads: int = Field(
         1, ge=1, description="OpenMP threads of one fit; more can be slower when machines are busy."
     )
+    fit_runner: Literal["threads", "processes", "dask"] = Field(
+        "threads", description="Prefect's task runner for the fits of a search: threads, processes or dask."
+    )
+    fit_workers: int = Field(2, ge=1, description="How many fits of a search go on at a time.")
+    dask_address: str | None = Field(None, description="Dask's scheduler; default: a cluster on this machine.")
     lease_seconds: float = Field(60, gt=0, description="A run that has not been heard of for so long is dead.")
     personal_key: SecretStr | None = Field(
         None, description="Secret by which personal values are hashed; default: drawn once, into the home folder."
@@ -73,9 +91,34 @@ class Settings(BaseSettings):
     source_wait_seconds: float = Field(
         1.0, ge=0, description="How long to wait before the second try; the next waits double, with chance added."
     )
+    webhooks: Annotated[
+        dict[Annotated[str, AfterValidator(check_webhook_name)], Webhook], NoDecode, BeforeValidator(_read_json)
+    ] = Field(
+        {},
+        description='Who is told of what happens in the registry, as JSON: {"ops": {"url": "https://host/hooks", '
+        '"secret": "whsec_...", "events": ["alias.moved"]}}.',
+    )
+    webhook_tries: int = Field(12, ge=1, description="How often a message is sent to a receiver that does not take it.")
+    webhook_wait_seconds: float = Field(
+        5.0, gt=0, description="How long to wait before the second try; the next waits are three times as long each."
+    )
+    openlineage: str | None = Field(
+        None, description="Where each run leaves OpenLineage events: a file, or an http(s) address."
+    )
     trusted_types: tuple[str, ...] = Field(
         (), description="Types a model file may hold beside the built-in allow-list, by full name."
     )
+    signing_key: SecretStr | None = Field(
+        None, description="Secret by which versions are signed; default: drawn once, into the home folder."
+    )
+    former_signing_keys: SecretStr | None = Field(
+        None, description="Secrets that signed before EVERFIT_SIGNING_KEY and are still believed, separated by spaces."
+    )
+    require_signature: bool = Field(True, description="Refuse to load a version that is not signed.")
+    load_memory_bytes: int = Field(
+        4 << 30, ge=256 << 20, description="Address space that the first load of a version may take, in its process."
+    )
+    load_seconds: float = Field(60, gt=0, description="How long the first load of a version may take.")
 
     @property
     def database(self) -> str:

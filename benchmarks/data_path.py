@@ -1,7 +1,9 @@
 """Extract, validate and split a pipeline's rows, as the first three steps do, growing from what was there before.
 
 ``python -m benchmarks.data_path FOLDER HOME`` prints the seconds of each step and the rows as JSON. The steps'
-functions are called without Prefect; what it costs to run them as tasks is a figure of the ``loop`` benchmark.
+functions are called without Prefect; what it costs to run them as tasks is a figure of the ``loop`` benchmark. Great
+Expectations loads in a child: as ``everfit train`` does, it is started before anything else is imported, or with
+``--warm``, as in a worker that has imported Everfit ahead, at the beginning of the extraction.
 """
 
 from __future__ import annotations
@@ -11,24 +13,28 @@ import sys
 import time
 from pathlib import Path
 
-from base.definition import read_pipeline
-from base.expectations.asking import take_expectations
-from base.references import ValidatedData
-from base.settings import Settings
-from base.user_code import UserCode
-from registry.pipelines import register_pipeline
-from registry.snapshots import newest_snapshot, read_snapshot, record_snapshot
-from registry.store import open_registry
-from tasks.data_validation import validate_data
-from tasks.extraction import extract_rows
-from tasks.snapshot_growth import Earlier
-from tasks.splits import split_rows
+from base.expectations.asking import load_expectations_ahead, take_expectations
+from base.imports_ahead import undisturbed_imports
 
 
 def main() -> None:
     """Run the three steps once."""
-    folder, home = Path(sys.argv[1]), Path(sys.argv[2])
-    take_expectations().start()
+    folder, home, is_warm = Path(sys.argv[1]), Path(sys.argv[2]), "--warm" in sys.argv
+    if not is_warm:
+        load_expectations_ahead()
+    with undisturbed_imports():
+        from base.definition import read_pipeline
+        from base.references import ValidatedData
+        from base.settings import Settings
+        from base.user_code import UserCode
+        from registry.pipelines import register_pipeline
+        from registry.snapshots import newest_snapshot, read_snapshot, record_snapshot
+        from registry.store import open_registry
+        from tasks.data_validation import validate_data
+        from tasks.extraction import extract_rows
+        from tasks.snapshot_growth import Earlier
+        from tasks.splits import split_rows
+
     settings = Settings(home=home, database_url=None, artifacts_url=None)
     registry = open_registry(settings)
     pipeline = read_pipeline(folder)
@@ -41,6 +47,7 @@ def main() -> None:
     previous = ValidatedData.model_validate_json(judged.read_bytes()) if judged.exists() else None
     seconds, began = {}, time.perf_counter()
 
+    load_expectations_ahead()
     extraction = extract_rows(pipeline, artifacts, code=code, as_of=None, settings=settings, earlier=earlier)
     with registry.database.write() as session:
         record_snapshot(

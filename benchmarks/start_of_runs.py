@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from sqlmodel import select
 
 from base.definition import read_pipeline
 from base.pipeline import Pipeline
@@ -21,7 +22,9 @@ from deployments.embedded import worker_spec
 from deployments.prefect_server import prefect_environment
 from deployments.registration import register_deployments
 from registry.pipelines import register_pipeline
+from registry.runs import list_steps
 from registry.store import open_registry
+from registry.tables import Run
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -47,6 +50,7 @@ class StartOfRuns:
         self._api_url = api_url
         self._folder = folder
         self.seconds: dict[str, list[float]] = {WARM: [], PROCESS: []}
+        self.overheads: dict[str, list[float]] = {WARM: [], PROCESS: []}
 
     @contextmanager
     def workers(self) -> Iterator[None]:
@@ -75,8 +79,10 @@ class StartOfRuns:
             run = _start_run(name)
             assert run.created is not None
             assert run.start_time is not None
+            assert run.end_time is not None
             # Prefect's engine sets the run's state to Running just before it calls the flow.
             self.seconds[name].append((run.start_time - run.created).total_seconds())
+            self.overheads[name].append((run.end_time - run.created).total_seconds() - self._own_work(run))
 
     def figures(self) -> list[Figure]:
         """Sum the rounds up."""
@@ -90,7 +96,22 @@ class StartOfRuns:
                 f"{process:.2f} s with Prefect's process worker; both ask every {poll:g} s; target 0.5",
             ),
             Figure("process_worker_start_seconds", process, "s", "Prefect's standard worker, the same flow"),
+            Figure(
+                "granted_overhead_seconds",
+                statistics.median(self.overheads[WARM]),
+                "s",
+                f"a granted run, asked for to completed, without its steps' own work; "
+                f"{statistics.median(self.overheads[PROCESS]):.2f} s with Prefect's process worker; target 2",
+            ),
         ]
+
+    def _own_work(self, run: FlowRun) -> float:
+        registry = open_registry(self._settings)
+        with registry.database.read() as session:
+            recorded = session.exec(select(Run).where(Run.prefect_run == str(run.id))).one()
+            seconds = sum(step.seconds for step in list_steps(session, recorded.id))
+        registry.database.close()
+        return seconds
 
     def _process_worker(self) -> ChildSpec:
         return ChildSpec(

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from console.commands import contracts, data, features, models
+from console.commands import (
+    approvals,
+    cards,
+    contracts,
+    data,
+    experiments,
+    features,
+    ledger,
+    model_files,
+    models,
+    reports,
+    webhooks,
+)
 from console.options import CONTEXT, Json, example
 from console.output import INTERRUPTED, Output, report_error
 
@@ -135,7 +147,7 @@ def demo(
     demo_command(keep=keep, seed=seed, month=month, weeks=weeks, output=Output(as_json=as_json))
 
 
-for group in (models, contracts, data, features):
+for group in (models, reports, model_files, approvals, cards, experiments, contracts, data, features, webhooks, ledger):
     app.add_typer(group.app)
 
 

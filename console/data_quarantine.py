@@ -14,11 +14,12 @@ from console.snapshot_names import name_pipeline, personal_columns
 if TYPE_CHECKING:
     import duckdb
 
+    from base.artifacts import Artifact
     from console.output import Output
     from registry.store import Registry
     from registry.tables import StepExecution
 
-_STEP = "validate_data"
+_STEP, _REFUSED = "validate_data", "validate_data refused"
 _FORMATS = {
     ".csv": "FORMAT csv, HEADER",
     ".jsonl": "FORMAT json",
@@ -52,6 +53,8 @@ def quarantine_command(
     document: dict[str, Any] = {
         "pipeline": name,
         "run": step.run_id,
+        "refused": step.step == _REFUSED,
+        "page": None if validated.page is None else _locate(registry, validated.page),
         "rows": validated.n_rows,
         "quarantined": validated.n_quarantined,
         "reasons": validated.reasons,
@@ -74,12 +77,18 @@ def quarantine_command(
     output.result(document)
 
 
+def _locate(registry: Registry, page: Artifact) -> str:
+    url = registry.artifacts.url
+    return f"{url}/{page.key}" if "://" in url else f"file://{url}/{page.key}"
+
+
 def _find_validation(registry: Registry, pipeline: str, run: str | None) -> StepExecution:
     from sqlmodel import col, select
 
     from registry.tables import StepExecution
 
-    query = select(StepExecution).where(StepExecution.pipeline == pipeline, StepExecution.step == _STEP)
+    is_judged = col(StepExecution.step).in_([_STEP, _REFUSED])
+    query = select(StepExecution).where(StepExecution.pipeline == pipeline, is_judged)
     if run is not None:
         query = query.where(col(StepExecution.run_id).startswith(run, autoescape=True))
     with registry.database.read() as session:
@@ -88,8 +97,7 @@ def _find_validation(registry: Registry, pipeline: str, run: str | None) -> Step
     if not runs:
         which = "no run" if run is None else f"no run {run!r}"
         raise ArgumentError(
-            f"pipeline {pipeline!r} has {which} that has validated data; `everfit train {pipeline}` makes one "
-            "(a run that refuses its data says in its error what was wrong with them)"
+            f"pipeline {pipeline!r} has {which} that has validated data; `everfit train {pipeline}` makes one"
         )
     if run is not None and len(runs) > 1:
         raise ArgumentError(f"run {run!r} may be {', '.join(runs[:5])}; give more of its name")
@@ -167,10 +175,13 @@ def _write(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
 
 
 def _say(document: dict[str, Any], reason: str | None, output: Output) -> None:
-    output.say(
-        f"{document['pipeline']}, run {document['run']}: {document['quarantined']:,} rows set aside, "
-        f"{document['rows']:,} good"
-    )
+    place = f"{document['pipeline']}, run {document['run']}"
+    if document["refused"]:
+        output.say(f"{place}: refused; {document['quarantined']:,} rows are at fault")
+    else:
+        output.say(f"{place}: {document['quarantined']:,} rows set aside, {document['rows']:,} good")
+    if document["page"] is not None:
+        output.say(f"validation page: {document['page']}")
     if not document["reasons"]:
         return
     by_count = sorted(document["reasons"].items(), key=lambda item: -item[1])

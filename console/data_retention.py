@@ -26,7 +26,7 @@ def gc_command(*, keep: int, older_than: str, dry_run: bool, output: Output) -> 
     ArgumentError
         If the duration is none.
     """
-    age = _read_age(older_than)
+    age = read_age(older_than)
     settings = read_settings()
     if is_registry_new(settings):
         output.say(f"Nothing to delete: there is no registry in {settings.home.absolute()} yet.")
@@ -45,7 +45,14 @@ def gc_command(*, keep: int, older_than: str, dry_run: bool, output: Output) -> 
     output.result(_as_json(collected, dry_run=dry_run))
 
 
-def _read_age(text: str) -> timedelta:
+def read_age(text: str) -> timedelta:
+    """Read the duration of --older-than.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none.
+    """
     from datetime import timedelta
 
     try:

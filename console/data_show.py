@@ -49,7 +49,8 @@ def show_command(pipeline: str, digest: str, *, n_rows: int, output: Output) -> 
     document = describe_snapshot(row, find_uses(registry).get((name, row.digest), [])) | {
         "run": row.run_id,
         "time": snapshot.time,
-        "state": _without_secrets(row.state, settings),
+        # What it knows of each segment's columns is of use to the next extraction only.
+        "state": _without_secrets({name: row.state[name] for name in row.state if name != "segments"}, settings),
         "columns": [_describe_column(profile, column, personal) for column in profile.columns],
         "segments": [_describe_segment(segment) for segment in snapshot.rows.segments],
         "parents": _trace_parents(registry, row),

@@ -8,6 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from base.card_text import compose_template
 from base.definition import read_pipeline
 from base.errors import ArgumentError
 from base.gate_spec import ValidateModelSpec
@@ -53,6 +54,7 @@ def write_draft(draft: Draft, *, force: bool) -> Path | None:
     try:
         (aside / "pipeline.yaml").write_text(compose_definition(draft), encoding="utf-8")
         (aside / "features.py").write_text(compose_features(draft), encoding="utf-8")
+        (aside / "card.md").write_text(compose_template(draft.name), encoding="utf-8")
         inferred = draft.inferred
         write_contract(inferred.contract, aside / "contract.yaml", notes=inferred.notes, advice=inferred.advice)
         read_pipeline(aside / "pipeline.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,11 @@ def features_show_command(name: str, *, folder: str | None, output: Output) -> N
     output.say(f"  online     {view['n_keys']:,} keys")
     output.say()
     output.table(
-        ["feature", "type", "unit", "description"],
-        [[feature, one["type"], one["unit"], one["description"]] for feature, one in view["features"].items()],
+        ["feature", "type", "unit", "description", "governance"],
+        [
+            [feature, one["type"], one["unit"], one["description"], _name_marks(one)]
+            for feature, one in view["features"].items()
+        ],
     )
     output.say()
     if view["models"]:
@@ -133,7 +137,7 @@ def features_materialize_command(name: str | None, *, until: str | None, folder:
     results = []
     with output.progress("materialising", total=len(chosen)) as advance:
         for one in chosen:
-            results.append(materialize_view(registry, online, one, until=moment))
+            results.append(materialize_view(registry, online, one, until=moment, settings=settings))
             advance(one.name)
     for result in results:
         if result.n_left_out:
@@ -218,15 +222,18 @@ def _list(registry: Registry, online: OnlineStore, declared: dict[str, DeclaredV
 
 
 def _describe(view: FeatureView, row: FeatureViewRow | None, n_keys: int, uses: list[ViewUse]) -> dict[str, Any]:
+    from base.sources.reading import name_source
+
     return {
         "name": view.name,
         "entity": view.entity.name,
         "keys": list(view.entity.keys),
-        "source": view.source,
+        "source": name_source(view.place),
         "time": view.time,
         "owner": view.owner,
         "description": view.description,
         "freshness": None if view.freshness is None else describe_duration(view.freshness),
+        "personal_keys": list(view.entity.personal),
         "features": {name: feature.model_dump() for name, feature in view.features.items()},
         "n_rows": 0 if row is None else row.n_rows,
         "n_segments": 0 if row is None else len(row.rows["segments"]),
@@ -238,6 +245,11 @@ def _describe(view: FeatureView, row: FeatureViewRow | None, n_keys: int, uses: 
             for use in uses
         ],
     }
+
+
+def _name_marks(feature: Mapping[str, Any]) -> str:
+    personal = {"hash": "personal, hashed", "drop": "personal, dropped", None: ""}[feature["personal"]]
+    return ", ".join(mark for mark in ("sensitive" if feature["sensitive"] else "", personal) if mark)
 
 
 def _state(view: FeatureView, row: FeatureViewRow | None, now: datetime) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from base.errors import ArgumentError
+from base.errors import ArgumentError, nearest
 from base.settings import SECRET_SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,24 @@ def read_settings() -> Settings:
             for fault in error.errors(include_url=False)
         )
         raise ArgumentError(f"{faults}; it stands in the environment or in .env") from error
+
+
+def read_environment(settings: Settings, given: str | None) -> str:
+    """Return the environment that a command works on: the one given, or that of the settings.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such environment.
+    """
+    if given is None:
+        return settings.environment
+    from typing import get_args
+
+    known = get_args(Settings.model_fields["environment"].annotation)
+    if given not in known:
+        raise ArgumentError(f"--environment is {given!r}, expected {', '.join(known)}{nearest(given, known)}")
+    return given
 
 
 def is_registry_new(settings: Settings) -> bool:

@@ -65,15 +65,15 @@ def predict_command(
 
 
 def _load(model: str) -> tuple[str, int, Scorer]:
-    from registry.manifest import ModelManifest
-    from registry.models import resolve_version
+    from registry.models import resolve_present
     from serving.scorer import load_scorer
+    from serving.servability import Admission
 
     settings = read_settings()
     registry = open_registry(settings)
     with registry.database.read() as session:
-        version = resolve_version(session, registry.environment, model)
-    manifest = ModelManifest.model_validate(version.manifest)
+        version = resolve_present(session, registry.environment, model)
+    manifest = Admission(registry, settings).admit(version)
     key = personal_key(settings) if has_personal(manifest.contract) else None
     scorer = load_scorer(registry.artifacts, manifest, trusted=settings.trusted_types, personal_key=key)
     if manifest.plan.views:

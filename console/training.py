@@ -48,6 +48,8 @@ def train_command(
     output.say(f"{result['model']} version {result['version']} {_served(result)}: {result['reason']}")
     if extracted := result.get("extracted"):
         output.say("rows at the source: " + ", ".join(f"{count:,} {what}" for what, count in extracted.items()))
+    if reused := result.get("extraction_reused"):
+        output.say(f"source: {reused}")
     output.say(f"fitted on {result['rows_fitted']:,} rows, judged on the newest {result['rows_judged']:,}")
     for what, count in result["quarantined"].items():
         output.say(f"set aside: {count:,} rows, {what}")
@@ -69,6 +71,8 @@ def train_command(
 def _served(result: dict[str, Any]) -> str:
     if result["promoted"]:
         return "is the champion now"
+    if result["waiting"]:
+        return f"waits for approval (everfit approve {result['run']} --reason ...)"
     stays = result["champion_before"]
     return "is registered; " + ("there is no champion yet" if stays is None else f"version {stays} stays champion")
 

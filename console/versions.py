@@ -1,98 +1,114 @@
-"""`everfit versions` and `everfit rollback`: which model versions there are, and which one serves."""
+"""`everfit versions`: which model versions there are, and where each is champion."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from base.errors import ArgumentError
-from console.installation import is_registry_new, open_registry, read_settings
+from console.installation import is_registry_new, open_registry, read_environment, read_settings
 
 if TYPE_CHECKING:
     from console.output import Output
-    from registry.tables import ModelVersion
+    from registry.tables import Alias, ModelVersion
 
 _SHOWN_METRICS = ("log_loss", "roc_auc", "accuracy", "mae", "r2")
 
 
-def versions_command(model: str | None, *, output: Output) -> None:
+def versions_command(
+    model: str | None,
+    *,
+    output: Output,
+    tags: Sequence[str] = (),
+    environment: str | None = None,
+    with_deleted: bool = False,
+) -> None:
     """List the versions of one model, or of all, newest first.
 
     Raises
     ------
+    ArgumentError
+        If a tag or the environment is none.
     VersionNotFound
         If there is no model of that name.
     """
     settings = read_settings()
+    place = read_environment(settings, environment)
     if model is None and is_registry_new(settings):
         output.say(f"No model version yet in {settings.home.absolute()}; `everfit train` makes the first.")
         output.result([])
         return
-    from registry.models import CHAMPION, VersionNotFound, find_alias, list_models, list_versions
+    from registry.models import alias_history, check_model, list_aliases, list_versions
+    from registry.tags import describe_tags, find_tags, has_tag
 
     registry = open_registry(settings)
     with registry.database.read() as session:
-        versions = list_versions(session, model)
-        aliases = {name: find_alias(session, registry.environment, name) for name in list_models(session)}
-    if model is not None and not versions:
-        from base.errors import nearest
-
-        raise VersionNotFound(
-            f"there is no model {model!r}; registered are {', '.join(aliases) or 'none'}{nearest(model, aliases)}"
-        )
-    champions = {name: None if alias is None else alias.number for name, alias in aliases.items()}
-    if not versions:
+        if model is not None:
+            check_model(session, model)
+        everything = list_versions(session, model)
+        aliases = list_aliases(session, model)
+        tagged = find_tags(session, model)
+        models = {version.model for version in everything} if environment is not None else set()
+        were_champion = {(name, move.number) for name in models for move in alias_history(session, place, name)}
+    versions = [
+        version
+        for version in everything
+        if (with_deleted or version.deleted_at is None)
+        and (environment is None or (version.model, version.number) in were_champion)
+        and all(has_tag(tagged.get((version.model, version.number), {}), tag) for tag in tags)
+    ]
+    named = name_aliases(aliases)
+    if not everything:
         output.say("No model version yet; `everfit train` makes the first.")
+    elif not versions:
+        output.say(f"None of {len(everything)} versions is as asked for; --all lists deleted ones too.")
     else:
         output.table(
-            ["model", "version", "alias", "created (UTC)", "metrics on test rows", "verdict", "run"],
+            ["model", "version", "alias", "created (UTC)", "metrics on test rows", "verdict", "tags", "run"],
             [
                 [
                     version.model,
                     version.number,
-                    CHAMPION if champions[version.model] == version.number else "",
+                    describe_aliases(named.get((version.model, version.number), {})),
                     f"{version.created_at:%Y-%m-%d %H:%M}",
-                    _describe_metrics(version),
-                    version.verdict.get("outcome", ""),
+                    describe_metrics(version),
+                    version.verdict.get("outcome", "") if version.deleted_at is None else "deleted",
+                    describe_tags(tagged.get((version.model, version.number), {})),
                     version.run_id,
                 ]
                 for version in versions
             ],
         )
-    output.result([_as_json(version, champions[version.model]) for version in versions])
-
-
-def rollback_command(model: str, *, to: int | None, reason: str, output: Output) -> None:
-    """Give the champion alias back to the version before, or to version *to*; the ledger keeps the reason.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no reason, model or version to go back to.
-    """
-    if not reason.strip():
-        raise ArgumentError("--reason is empty; say in a few words why, for whoever reads the ledger later")
-    from registry.models import CHAMPION, find_alias, roll_back
-
-    registry = open_registry(read_settings())
-    with registry.database.write() as session:
-        before = find_alias(session, registry.environment, model)
-        # The row is updated in place, so its number has to be taken before.
-        previous = None if before is None else before.number
-        alias = roll_back(session, registry.environment, model, actor=name_user(), reason=reason.strip(), to=to)
-    output.say(f"{model}@{CHAMPION} is version {alias.number} again (was {previous}), environment {alias.environment}")
-    output.say("A running prediction service follows by itself; the decision and its reason are in the ledger.")
     output.result(
-        {
-            "model": model,
-            "alias": CHAMPION,
-            "environment": alias.environment,
-            "version": alias.number,
-            "previous": previous,
-            "revision": alias.revision,
-            "reason": reason.strip(),
-        }
+        [
+            _as_json(
+                version,
+                place,
+                named.get((version.model, version.number), {}),
+                tagged.get((version.model, version.number), {}),
+            )
+            for version in versions
+        ]
     )
+
+
+def name_aliases(aliases: Sequence[Alias]) -> dict[tuple[str, int], dict[str, list[str]]]:
+    """Sort aliases by the version that they name: for each, the environments by alias."""
+    named: dict[tuple[str, int], dict[str, list[str]]] = {}
+    for alias in aliases:
+        named.setdefault((alias.model, alias.number), {}).setdefault(alias.alias, []).append(alias.environment)
+    return named
+
+
+def describe_aliases(named: Mapping[str, Sequence[str]]) -> str:
+    """Write aliases with their environments.
+
+    Examples
+    --------
+    >>> describe_aliases({"champion": ["prod", "staging"]})
+    'champion (prod, staging)'
+    """
+    return ", ".join(f"{alias} ({', '.join(places)})" for alias, places in named.items())
 
 
 def name_user() -> str:
@@ -105,7 +121,8 @@ def name_user() -> str:
         return f"user {os.getuid()}"
 
 
-def _describe_metrics(version: ModelVersion) -> str:
+def describe_metrics(version: ModelVersion) -> str:
+    """Write the metrics that say most, three at most."""
     shown = [f"{name} {version.metrics[name]:.4g}" for name in _SHOWN_METRICS if _is_number(version.metrics.get(name))]
     return ", ".join(shown[:3])
 
@@ -114,12 +131,17 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _as_json(version: ModelVersion, champion: int | None) -> dict[str, Any]:
+def _as_json(
+    version: ModelVersion, environment: str, named: Mapping[str, Sequence[str]], tags: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "model": version.model,
         "version": version.number,
-        "is_champion": version.number == champion,
+        "is_champion": environment in named.get("champion", ()),
+        "aliases": named,
+        "tags": tags,
         "created_at": version.created_at.isoformat(),
+        "deleted_at": None if version.deleted_at is None else version.deleted_at.isoformat(),
         "metrics": version.metrics,
         "verdict": version.verdict,
         "views": [view["view"]["name"] for view in version.manifest.get("plan", {}).get("views", [])],

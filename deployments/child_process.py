@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Secret, SecretStr
+from pydantic import BaseModel, Secret, SecretStr
 
 from base.errors import ArgumentError, RunFailed
 from base.settings import Settings
@@ -182,6 +182,8 @@ def _reveal(value: object) -> object:
         return _reveal(value.get_secret_value())
     if isinstance(value, dict):
         return {name: _reveal(item) for name, item in value.items()}
+    if isinstance(value, BaseModel):
+        return {name: _reveal(getattr(value, name)) for name in type(value).model_fields}
     return [_reveal(item) for item in value] if isinstance(value, list | tuple) else value
 
 

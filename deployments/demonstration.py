@@ -15,16 +15,19 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+from pydantic import SecretStr
 from sqlmodel import col, select
 
 from base.definition import read_pipeline
 from base.errors import ArgumentError, RunFailed
 from base.metrics import LOSS_NAMES, measure
 from base.pipeline import Pipeline
+from base.rows.tables import frame_to_table, normalise
 from base.settings import Settings
 from base.user_code import UserCode
 from deployments.replay import Replay, TrafficCounts
 from deployments.training_watch import TrainingWatch
+from features.plan import frame_from_table
 from monitoring.performance import encode_labels
 from monitoring.windows import list_windows
 from registry.manifest import ModelManifest
@@ -32,6 +35,7 @@ from registry.models import find_version
 from registry.store import Registry, open_registry
 from registry.tables import Run, WindowRow
 from serving.scorer import load_scorer
+from tasks.joined_views import join_rows, materialize_new
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "flight_delay"
 _START_SECONDS = 90.0
@@ -83,22 +87,30 @@ def demo_home(settings: Settings) -> Iterator[Settings]:
     from deployments.up_state import hold_home
 
     home = settings.home.absolute() / "demo"
-    inner = settings.model_copy(update={"home": home, "database_url": None, "artifacts_url": None})
+    own = {
+        "home": str(home),
+        "database_url": f"sqlite:///{home / 'everfit.db'}",
+        "online_url": f"sqlite:///{home / 'online.db'}",
+        "artifacts_url": str(home / "artifacts"),
+    }
+    urls = {name: SecretStr(own[name]) for name in ("database_url", "online_url")}
+    inner = settings.model_copy(update={**own, **urls, "home": home})
     if home.exists():
         with hold_home(inner):
             pass
         shutil.rmtree(home)
     home.mkdir(parents=True)
-    before = os.environ.get("EVERFIT_HOME")
+    variables = {f"EVERFIT_{name.upper()}": value for name, value in own.items()}
+    before = {name: os.environ.get(name) for name in variables}
     # Flows read the settings of the process they run in, and monitoring runs in this one.
-    os.environ["EVERFIT_HOME"] = str(home)
+    os.environ.update(variables)
     try:
         yield inner
     finally:
-        if before is None:
-            del os.environ["EVERFIT_HOME"]
-        else:
-            os.environ["EVERFIT_HOME"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def write_demo_pipeline(settings: Settings, *, seed: int) -> Pipeline:
@@ -128,11 +140,13 @@ def write_demo_pipeline(settings: Settings, *, seed: int) -> Pipeline:
 
 
 def load_rows(pipeline: Pipeline, settings: Settings, *, start: datetime, stop: datetime) -> Demonstration:
-    """Read the rows to replay, in time order."""
+    """Materialise the feature views, and read the rows to replay, in time order."""
+    registry = open_registry(settings)
+    materialize_new(registry, pipeline, settings)
     rows = UserCode(pipeline.code).function(pipeline.spec.extract.source)()
     moments = rows[pipeline.spec.time]
     rows = rows[(moments >= start) & (moments < stop)].sort_values(str(pipeline.spec.time), kind="stable")
-    return Demonstration(pipeline, settings, open_registry(settings), rows)
+    return Demonstration(pipeline, settings, registry, rows)
 
 
 def train_first(name: str, as_of: datetime) -> None:
@@ -174,7 +188,7 @@ def replay(demo: Demonstration, service: str, *, start: datetime, stop: datetime
         demo.rows,
         time=str(spec.time),
         target=spec.target_column,
-        inputs={**first.plan.inputs, str(spec.time): "time"},
+        inputs=first.contract.types,
         label_delay=spec.extract.label_delay,
     )
     watch = TrainingWatch(demo.registry, name, say)
@@ -241,7 +255,9 @@ def _first_champion_loss(demo: Demonstration, first: ModelManifest, window: Wind
     rows = demo.rows[(moments >= window.start) & (moments < window.stop)]
     if rows.empty:
         return None
-    scorer = load_scorer(demo.registry.artifacts, first, trusted=demo.settings.trusted_types)
+    artifacts = demo.registry.artifacts
+    scorer = load_scorer(artifacts, first, trusted=demo.settings.trusted_types)
     target = encode_labels(rows[first.target], first.classes)
-    answers = scorer.predict_frame(rows.reset_index(drop=True))
+    table = join_rows(normalise(frame_to_table(rows)), first.plan.views, first.time, artifacts)
+    answers = scorer.predict_frame(frame_from_table(table, first.plan.inputs))
     return measure(first.task, np.asarray(target), answers)[LOSS_NAMES[first.task]]

@@ -21,6 +21,7 @@ from deployments.supervisor import Supervisor
 from deployments.up_state import Addresses, hold_home, write_state
 from registry.pipelines import find_pipeline, list_pipelines, register_pipeline
 from registry.store import open_registry
+from registry.webhook_delivery import Courier
 
 Progress = Callable[[str], None]
 
@@ -69,7 +70,12 @@ def up(
         service=server_url(settings.service_host, settings.service_port) if service else None,
     )
     logs = settings.home.absolute() / "logs"
-    with _ended_by_sigterm(), hold_home(settings), Supervisor(logs, progress=progress) as supervisor:
+    with (
+        _ended_by_sigterm(),
+        hold_home(settings),
+        _courier(settings),
+        Supervisor(logs, progress=progress) as supervisor,
+    ):
         for spec in (server, *others):
             spec.check_port()
         known = _register_pipelines(settings, pipelines, progress)
@@ -162,6 +168,20 @@ def _register_pipelines(settings: Settings, pipelines: Sequence[Pipeline], progr
     finally:
         registry.database.close()
     return list(known.values())
+
+
+@contextmanager
+def _courier(settings: Settings) -> Iterator[None]:
+    """Send webhooks while the set-up is up, where the settings name a receiver."""
+    if not settings.webhooks:
+        yield
+        return
+    database = open_registry(settings).database
+    try:
+        with Courier(database, settings):
+            yield
+    finally:
+        database.close()
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def use_server(settings: Settings, *, progress: Callable[[str], None] = lambda _
     ChildFailed
         If a server had to be started and did not become healthy.
     """
-    in_use = _running_server(settings)
+    in_use = running_server(settings)
     if in_use is not None:
         with use_client(settings, in_use.api_url):
             yield in_use
@@ -116,7 +116,8 @@ def use_server(settings: Settings, *, progress: Callable[[str], None] = lambda _
         yield ServerInUse(api_url, "started")
 
 
-def _running_server(settings: Settings) -> ServerInUse | None:
+def running_server(settings: Settings) -> ServerInUse | None:
+    """Find the Prefect server that a running ``everfit up`` or the environment names, if it answers."""
     state = read_state(settings)
     if state is not None and answers(f"{state.addresses.prefect_api}/health"):
         return ServerInUse(state.addresses.prefect_api, "up")

@@ -15,6 +15,7 @@ from base.errors import DefinitionError, nearest
 from base.fingerprint import digest_bytes, digest_document
 from base.section import Section, is_function
 from base.user_code import UserCode
+from features.entities import Entity
 from features.views import FeatureView
 
 VIEWS_FILE = "feature_views.yaml"
@@ -47,8 +48,14 @@ class DeclaredView:
         """Name all that the stored values depend on: another digest is another history."""
         view = self.view
         functions = [path for path in (view.source, view.transformation) if path is not None and is_function(path)]
+        # Only where they are given, so that a declaration of before keeps its history.
+        place = view.place.model_dump(exclude={"source"}, exclude_defaults=True)
+        personal = {name: feature.personal for name, feature in view.features.items() if feature.personal is not None}
+        hidden = {**personal, **dict.fromkeys(view.entity.personal, "hash")}
         return digest_document(
             {
+                **place,
+                **({"personal": hidden} if hidden else {}),
                 "name": view.name,
                 "keys": list(view.entity.keys),
                 "source": view.source,
@@ -115,11 +122,17 @@ def _read_python(folder: Path, code: Mapping[str, bytes]) -> list[DeclaredView]:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("expected ")
+        # What was found in all keys together is not told: it may hold a password.
+        found = (
+            f": {expected}"
+            if isinstance(first["input"], Mapping)
+            else f" is {first['input']!r:.60}, expected {expected}"
+        )
         raise DefinitionError(
-            f"a {error.title} is wrong: key {key!r} is {first['input']!r:.60}, expected {expected}",
+            f"a {error.title} is wrong: key {key!r}{found}" if key else f"a {error.title} is wrong{found}",
             file=str(file),
             key=key,
-        ) from error
+        ) from None
     except (Exception, SystemExit) as error:
         raise DefinitionError(f"cannot be loaded: {user_code.describe_error(error)}", file=str(file)) from error
     views = [value for value in values.values() if isinstance(value, FeatureView)]
@@ -138,13 +151,17 @@ def _check_apart(found: Sequence[DeclaredView]) -> None:
             )
         entity = one.view.entity
         known = entities.setdefault(entity.name, one)
-        if known.view.entity.keys != entity.keys:
+        if known.view.entity != entity:
             raise DefinitionError(
-                f"entity {entity.name!r} has keys {list(entity.keys)} in view {one.name!r} and "
-                f"{list(known.view.entity.keys)} in view {known.name!r}, expected the same; name another entity",
+                f"entity {entity.name!r} has keys {_describe_keys(entity)} in view {one.name!r} and "
+                f"{_describe_keys(known.view.entity)} in view {known.name!r}, expected the same; name another entity",
                 file=str(one.file),
                 key="entity.keys",
             )
+
+
+def _describe_keys(entity: Entity) -> str:
+    return str([f"{key} (personal)" if key in entity.personal else key for key in entity.keys])
 
 
 def _files_behind(functions: Sequence[str], code: Mapping[str, bytes]) -> list[str]:

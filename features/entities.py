@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from base.section import Section
 
@@ -18,6 +18,9 @@ class Entity(Section):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     keys: tuple[str, ...] = Field(min_length=1, description="Columns of the view's source, in order.")
+    personal: tuple[str, ...] = Field(
+        (), description="Keys that are hashed when events are stored, as the contract hashes those of the rows."
+    )
 
     @field_validator("keys")
     @classmethod
@@ -25,3 +28,9 @@ class Entity(Section):
         if len(set(keys)) < len(keys):
             raise ValueError("expected each key once")
         return keys
+
+    @model_validator(mode="after")
+    def _personal_ones_are_keys(self) -> Entity:
+        if unknown := [key for key in self.personal if key not in self.keys]:
+            raise ValueError(f"personal names {unknown[0]!r}, expected keys: {', '.join(self.keys)}")
+        return self

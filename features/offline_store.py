@@ -12,15 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.artifacts import ArtifactStore
-from base.contract import ColumnType
+from base.contract import ColumnRule, ColumnType, DataContract
 from base.errors import DataRefused, Fault, UserCodeError, nearest
 from base.references import Rows, Segment
 from base.rows.duck import open_duckdb, quote_name
+from base.rows.personal import personal_key, protect_columns
 from base.rows.reading import POSITION, SEGMENT, view_rows
 from base.rows.tables import MOMENT
 from base.rows.time_columns import parse_time
 from base.section import is_function
+from base.settings import Settings
 from base.sources import frame_to_table, normalise, read_source
+from base.sources.cuts import Cut
+from base.sources.reading import Site, read_rows
 from base.user_code import UserCode
 from features.views import FeatureView
 
@@ -42,11 +46,20 @@ TYPES: dict[ColumnType, pa.DataType] = {
 """How each type of column is stored."""
 
 
-def read_events(declared: DeclaredView) -> tuple[pa.Table, int]:
+def read_events(
+    declared: DeclaredView, settings: Settings | None = None, *, above: datetime | None = None
+) -> tuple[pa.Table, int]:
     """Read a view's source, let its function transform it, and bring it into the declared columns and types.
 
     The order stays: of two events of one key and moment, the later one in the source is the newer. A row without
-    a key or a moment belongs to nobody and is left out.
+    a key or a moment belongs to nobody and is left out. What is personal is hashed, or dropped.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Where connections, credentials of files and the key of personal values stand.
+    above : datetime, optional
+        A database is asked only for events after this moment, where nothing transforms what it answers.
 
     Returns
     -------
@@ -57,11 +70,13 @@ def read_events(declared: DeclaredView) -> tuple[pa.Table, int]:
     ------
     DataRefused
         If a declared column is not there, or holds values of another type.
+    DefinitionError, SourceAway, SourceFailed
+        If there is no such source or connection, or it does not answer.
     UserCodeError
         If a function of the user's code fails.
     """
-    view, code = declared.view, UserCode(declared.code)
-    table = _read_source(declared, code)
+    view, code, settings = declared.view, UserCode(declared.code), settings or Settings()
+    table = _read_source(declared, code, settings, above)
     if view.transformation is not None:
         table = _call(code, view.transformation, table.to_pandas())
     if missing := [name for name in view.columns if name not in table.column_names]:
@@ -75,10 +90,11 @@ def read_events(declared: DeclaredView) -> tuple[pa.Table, int]:
     for name in (view.time, view.created):
         table = table if name is None else parse_time(table, name)
     faults = []
-    for name, feature in view.features.items():
+    for name, feature in view.stored.items():
         column, fault = _fit(table[name], feature.type)
         table = table.set_column(table.column_names.index(name), name, column)
         faults += [] if fault is None else [Fault(name, fault, feature.type)]
+    table = _hide(table, view, settings)
     faults += [
         Fault(key, str(table[key].type), "text, whole numbers or booleans, since it is a key")
         for key in view.entity.keys
@@ -176,11 +192,28 @@ def _available(events: pa.Table, view: FeatureView) -> Any:
     return time if view.created is None else pc.max_element_wise(time, events[view.created], skip_nulls=True)
 
 
-def _read_source(declared: DeclaredView, code: UserCode) -> pa.Table:
-    source = declared.view.source
-    if is_function(source):
-        return _call(code, source)
-    return normalise(read_source(source, declared.folder))
+def _hide(table: pa.Table, view: FeatureView, settings: Settings) -> pa.Table:
+    """Hash what is personal, by the key that also hashes the personal columns of rows and requests."""
+    if not view.hashed:
+        return table
+    rules = {name: ColumnRule(type="text", personal="hash") for name in view.hashed}
+    return protect_columns(table, DataContract(columns=rules), personal_key(settings))
+
+
+def _read_source(declared: DeclaredView, code: UserCode, settings: Settings, above: datetime | None) -> pa.Table:
+    view = declared.view
+    if is_function(view.source):
+        return _call(code, view.source)
+    if not view.connection:
+        return normalise(read_source(view.source, declared.folder, settings))
+    cut = None if above is None or view.transformation is not None else Cut(view.time, above)
+    with tempfile.TemporaryDirectory(prefix="everfit-view-") as into:
+        content = read_rows(view.place, Site(declared.folder, settings, code), Path(into), cut=cut)
+        if isinstance(content, pa.Table):
+            return content
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(content).read()
 
 
 def _call(code: UserCode, path: str, *arguments: Any) -> pa.Table:

@@ -171,5 +171,5 @@ def _documents(digest: str, view: FeatureView, batch: pa.RecordBatch) -> Iterabl
             "known_since": happened if created is None else microseconds(created),
             "segment": row[SEGMENT],
             "position": row[POSITION],
-            "feature_values": orjson.dumps({name: row[name] for name in view.features}).decode(),
+            "feature_values": orjson.dumps({name: row[name] for name in view.stored}).decode(),
         }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from base.contract import ColumnType
+from base.extract_spec import SourceSpec
+from base.fingerprint import digest_document
 from base.references import Rows
 from base.section import NOTHING, Section, is_function
 from base.times import Duration
@@ -34,6 +36,13 @@ class Feature(Section):
     type: ColumnType
     unit: str = ""
     description: str = ""
+    sensitive: bool = Field(False, description="No model may see it; evaluation may be cut by it.")
+    personal: Literal["hash", "drop"] | None = Field(None, description="What materialisation makes of it.")
+
+    @property
+    def stored_type(self) -> ColumnType:
+        """The type of what is stored: a hash is text."""
+        return self.type if self.personal is None else "text"
 
 
 class FeatureView(Section):
@@ -56,8 +65,11 @@ class FeatureView(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     entity: Entity
     source: Annotated[str, BeforeValidator(_named)] = Field(
-        description="A file, folder, glob, or a function of the user's code as module:function."
+        "", description="A file, folder, glob, URL, or a function of the user's code as module:function."
     )
+    connection: str = Field("", description="A name in EVERFIT_CONNECTIONS, which holds the database's URL.")
+    query: str = Field("", description="What to ask the database; with 'connection'.")
+    table: str = Field("", description="The table (or schema.table) to read; with 'connection'.")
     time: str = Field(description="The column that says since when a row's values are true.")
     created: str | None = Field(None, description="The column that says when a row became known, if it came later.")
     features: dict[str, Feature] = Field(min_length=1)
@@ -72,6 +84,14 @@ class FeatureView(Section):
     )
 
     @model_validator(mode="after")
+    def _is_one_place(self) -> FeatureView:
+        try:
+            _ = self.place
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
+
+    @model_validator(mode="after")
     def _columns_have_one_role(self) -> FeatureView:
         roles = [("a key of the entity", key) for key in self.entity.keys] + [("time", self.time)]
         roles += [] if self.created is None else [("created", self.created)]
@@ -83,17 +103,34 @@ class FeatureView(Section):
         return self
 
     @property
+    def place(self) -> SourceSpec:
+        """Where its rows come from."""
+        return SourceSpec(source=self.source, connection=self.connection, query=self.query, table=self.table)
+
+    @property
+    def stored(self) -> dict[str, Feature]:
+        """The features that are stored: all but the personal ones that are dropped."""
+        return {name: feature for name, feature in self.features.items() if feature.personal != "drop"}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a stored event, in order."""
         created = () if self.created is None else (self.created,)
-        return (*self.entity.keys, self.time, *created, *self.features)
+        return (*self.entity.keys, self.time, *created, *self.stored)
+
+    @property
+    def hashed(self) -> tuple[str, ...]:
+        """The columns of a stored event that hold hashes of personal values."""
+        features = [name for name, feature in self.features.items() if feature.personal == "hash"]
+        return (*self.entity.personal, *features)
 
 
 class JoinedView(BaseModel):
     """A view as a pipeline uses it: what of it comes into which columns, and the events that training saw.
 
     ``digest`` names the declaration with the code that makes the values: the online store answers with values of
-    the same declaration or none. ``rows`` are the offline events at the moment of training.
+    the same declaration or none. ``rows`` are the offline events at the moment of training. ``sensitive`` are the
+    joined columns that evaluation may be cut by, and no model, function or request may see.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -103,11 +140,23 @@ class JoinedView(BaseModel):
     keys: dict[str, str] = Field(description="Which column of the rows holds which key.")
     columns: dict[str, str] = Field(description="Which column of the rows each feature becomes.")
     rows: Rows
+    sensitive: tuple[str, ...] = ()
 
     @property
     def types(self) -> dict[str, ColumnType]:
         """The type of each joined column."""
-        return {column: self.view.features[feature].type for feature, column in self.columns.items()}
+        return {column: self.view.features[feature].stored_type for feature, column in self.columns.items()}
+
+    @property
+    def values_digest(self) -> str:
+        """Name all that the joined values, and what may be made of them, depend on."""
+        freshness = None if self.freshness is None else self.freshness.total_seconds()
+        return digest_document([self.rows.digest, freshness, self.keys, self.columns, self.types, self.sensitive])
+
+    def without_sensitive(self) -> JoinedView:
+        """Return the view as a model may use it."""
+        columns = {feature: column for feature, column in self.columns.items() if column not in self.sensitive}
+        return self.model_copy(update={"columns": columns, "sensitive": ()})
 
     @property
     def freshness(self) -> timedelta | None:
@@ -116,5 +165,11 @@ class JoinedView(BaseModel):
 
 
 def joined_types(views: tuple[JoinedView, ...]) -> Mapping[str, ColumnType]:
-    """Name the columns that some views give, with their types."""
-    return {column: kind for view in views for column, kind in view.types.items()}
+    """Name the columns that some views give to a model, with their types."""
+    return {column: kind for view in views for column, kind in view.without_sensitive().types.items()}
+
+
+def usable_views(views: Sequence[JoinedView]) -> tuple[JoinedView, ...]:
+    """Return views as a model may use them; one of which nothing is left is left out."""
+    usable = [view.without_sensitive() for view in views]
+    return tuple(view for view in usable if view.columns)

@@ -1,4 +1,4 @@
-"""Continuous training: the seven steps from a source to a served model, in their order."""
+"""Continuous training: the eight steps from a source to a served model, in their order."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from base.times import as_utc
 from registry.pipelines import find_pipeline
 from registry.runs import RunUnderWay
 from registry.store import Registry, open_registry
+from tasks.approval import wait_for_approval
 from tasks.data_validation import validate_data_step
 from tasks.evaluation import evaluate_step
 from tasks.execution import RunReference
@@ -22,6 +23,7 @@ from tasks.model_validation import validate_model_step
 from tasks.preparation import prepare_step
 from tasks.promotion import Judged, promote_step
 from tasks.publication import publish_run
+from tasks.refit import refit_step
 from tasks.run_record import close_run, find_champion, keep_run, name_actor, suppress_trigger
 from tasks.training import train_step
 from tasks.unchanged_data import close_unchanged, describe_extraction, find_equal_run
@@ -59,9 +61,10 @@ def continuous_training(
             prefect_run=flow_run,
             snapshot=snapshot,
         ) as run:
-            return _train(run, definition, registry, as_of, trigger, snapshot)
+            result = _train(run, definition, registry, as_of, trigger, snapshot)
     except RunUnderWay as under_way:
         return suppress_trigger(registry, under_way, trigger, reason, flow_run)
+    return result | {"approval": wait_for_approval(registry, run.id)}
 
 
 def _train(
@@ -77,10 +80,10 @@ def _train(
         return close_unchanged(registry, run, snapshot, trained, name_actor(trigger))
     validated = validate_data_step(run, snapshot)
     data = prepare_step(run, validated)
-    candidates = train_step(run, data)
+    candidates = train_step(run, data, validated)
     champion = find_champion(registry, run, definition.name)
     evaluation = evaluate_step(run, validated, data, candidates, champion)
-    verdict = validate_model_step(run, evaluation, champion, trigger)
+    verdict = validate_model_step(run, validated, data, candidates, evaluation, champion, trigger)
     judged = Judged(
         snapshot=snapshot,
         validated=validated,
@@ -88,7 +91,10 @@ def _train(
         candidates=candidates,
         evaluation=evaluation,
         verdict=verdict,
+        trigger=trigger,
     )
-    promotion = promote_step(run, judged, name_actor(trigger))
-    close_run(registry, run, promotion, verdict.reason)
+    refit = refit_step(run, judged, trigger)
+    judged = judged.model_copy(update={"verdict": refit.verdict})
+    promotion = promote_step(run, judged, refit, name_actor(trigger))
+    close_run(registry, run, promotion, judged.verdict.reason)
     return publish_run(run, judged, promotion) | describe_extraction(registry, run)

@@ -16,6 +16,7 @@ from base.view_spec import ViewSpec
 from features.views import FeatureView, JoinedView
 from registry.store import Registry
 from registry.tables import FeatureViewRow, ModelVersion
+from registry.view_marks import mark_view
 
 if TYPE_CHECKING:
     from features.declarations import DeclaredView
@@ -82,6 +83,25 @@ def resolve_views(registry: Registry, pipeline: Pipeline) -> tuple[JoinedView, .
     return tuple(_resolve(registry, pipeline, spec, declared.get(spec.view), list(declared)) for spec in specs)
 
 
+def given_columns(registry: Registry, pipeline: Pipeline) -> dict[str, str]:
+    """Name the columns that feature views give to a pipeline's rows, each with its view; an unknown view gives none."""
+    specs = pipeline.spec.prepare.views
+    if not specs:
+        return {}
+    from features.declarations import read_views
+
+    views = {name: one.view for name, one in read_views(pipeline.folder).items()}
+    with registry.database.read() as session:
+        others = {row.name: row.document for row in list_views(session) if row.name not in views}
+    given: dict[str, str] = {}
+    for spec in specs:
+        if spec.view in others:
+            views[spec.view] = FeatureView.model_validate(others[spec.view])
+        known = views[spec.view].stored if spec.view in views else {}
+        given |= {f"{spec.prefix}{feature}": spec.view for feature in spec.features or known}
+    return given
+
+
 def list_uses(session: Session, name: str) -> list[ViewUse]:
     """List the model versions that were trained with a view, newest first."""
     versions = session.exec(select(ModelVersion).order_by(col(ModelVersion.model), col(ModelVersion.number).desc()))
@@ -127,13 +147,16 @@ def _resolve(
     if unknown := [feature for feature in spec.features if feature not in view.features]:
         hint = nearest(unknown[0], view.features)
         raise _wrong(pipeline, f"names {unknown[0]!r}; {name!r} has {', '.join(view.features)}{hint}", ".features")
-    return JoinedView(
+    if dropped := [feature for feature in spec.features if feature not in view.stored]:
+        raise _wrong(pipeline, f"names {dropped[0]!r}, which {name!r} drops as personal", ".features")
+    joined = JoinedView(
         view=view,
         digest=row.digest,
         keys={key: spec.on.get(key, key) for key in view.entity.keys},
-        columns={feature: f"{spec.prefix}{feature}" for feature in spec.features or view.features},
+        columns={feature: f"{spec.prefix}{feature}" for feature in spec.features or view.stored},
         rows=Rows.model_validate(row.rows),
     )
+    return mark_view(joined, pipeline)
 
 
 def _wrong(pipeline: Pipeline, problem: str, key: str) -> DefinitionError:

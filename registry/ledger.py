@@ -1,7 +1,9 @@
-"""The ledger: every decision with its evidence, appended, never changed, chained by digest."""
+"""The ledger: every decision with its rule, its inputs and its evidence, appended, never changed, chained by digest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -11,7 +13,24 @@ from base.fingerprint import digest_document
 from base.times import utc_now
 from registry.tables import Decision
 
-_GENESIS = "0" * 64
+GENESIS = "0" * 64
+"""What stands for the digest before the first decision."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By which rule something was decided: its name, its version, and the parameters that it was given.
+
+    *version* grows when the rule itself changes, so that a decision of years ago names the rule of its day.
+    """
+
+    name: str
+    version: int = 1
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The rule as a decision's evidence holds it."""
+        return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
 
 
 def append_decision(
@@ -23,7 +42,9 @@ def append_decision(
     reason: str,
     actor: str,
     run_id: str | None = None,
-    evidence: dict[str, Any] | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    rule: Rule | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Append one decision inside the caller's writing transaction.
 
@@ -34,12 +55,22 @@ def append_decision(
     Parameters
     ----------
     kind : str
-        What was decided: ``gate``, ``promotion``, ``rollback``, ``trigger``, ``data``.
+        What was decided: ``trigger``, ``training``, ``data``, ``gate``, ``approval``, ``promotion``, ``rollback``.
     outcome, reason : str
         The decision in a word, and in a sentence.
     evidence : dict, optional
         Figures and digests behind it, as JSON.
+    rule : Rule, optional
+        By which rule it was decided; kept in the evidence under ``rule``.
+    inputs : dict, optional
+        What the rule was given: digests of what is stored, and the few values that are stored nowhere else, so
+        that the rule can be asked again. Kept in the evidence under ``inputs``.
     """
+    document = dict(evidence or {})
+    if rule is not None:
+        document["rule"] = rule.as_json()
+    if inputs is not None:
+        document["inputs"] = dict(inputs)
     last = session.exec(select(Decision).order_by(col(Decision.sequence).desc()).limit(1)).first()
     decision = Decision(
         sequence=1 if last is None else last.sequence + 1,
@@ -49,9 +80,9 @@ def append_decision(
         outcome=as_text(outcome),
         reason=as_text(reason),
         actor=as_text(actor),
-        evidence=as_document(evidence or {}),
+        evidence=as_document(document),
         decided_at=utc_now(),
-        previous_digest=_GENESIS if last is None else last.digest,
+        previous_digest=GENESIS if last is None else last.digest,
         digest="",
     )
     decision.digest = digest_decision(decision)
@@ -79,28 +110,42 @@ def digest_decision(decision: Decision) -> str:
 
 
 def list_decisions(
-    session: Session, *, pipeline: str | None = None, run_id: str | None = None, limit: int = 100
+    session: Session,
+    *,
+    pipeline: str | None = None,
+    run_id: str | None = None,
+    kind: str | None = None,
+    limit: int | None = 100,
 ) -> list[Decision]:
-    """List decisions, newest first."""
-    query = select(Decision).order_by(col(Decision.sequence).desc()).limit(limit)
+    """List decisions, newest first; all of them without a *limit*."""
+    query = select(Decision).order_by(col(Decision.sequence).desc())
+    if limit is not None:
+        query = query.limit(limit)
     if pipeline is not None:
         query = query.where(Decision.pipeline == pipeline)
     if run_id is not None:
         query = query.where(Decision.run_id == run_id)
+    if kind is not None:
+        query = query.where(Decision.kind == kind)
     return list(session.exec(query))
 
 
 def first_broken_link(session: Session) -> int | None:
     """Return the sequence number of the first decision that is not what was written, or None.
 
-    A changed word, a removed entry and a changed order are each found, since every digest covers the one
-    before; an entry cut off the end is found only by who keeps the last digest elsewhere.
+    See :func:`registry.ledger_chain.check_chain`, which says what differs, too.
     """
-    previous, expected = _GENESIS, 1
-    query = select(Decision).order_by(col(Decision.sequence)).execution_options(populate_existing=True)
-    for decision in session.exec(query.execution_options(yield_per=1000)):
-        chained = decision.sequence == expected and decision.previous_digest == previous
-        if not chained or decision.digest != digest_decision(decision):
-            return expected
-        previous, expected = decision.digest, expected + 1
-    return None
+    from registry.ledger_chain import check_chain  # which builds upon this module
+
+    broken = check_chain(session).broken
+    return None if broken is None else broken.sequence
+
+
+def find_replayed(session: Session) -> set[str]:
+    """Find the digests of the files from which gate decisions are decided again; retention keeps them."""
+    query = select(Decision.evidence).where(Decision.kind == "gate")
+    found: set[str] = set()
+    for evidence in session.exec(query):
+        inputs = evidence.get("inputs", {})
+        found.update(inputs[name]["digest"] for name in ("gate", "losses") if name in inputs)
+    return found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from base.errors import EverfitError
 from registry.runs import list_steps
-from registry.tables import ModelVersion, PipelineVersion, Run
+from registry.tables import ModelVersion, PipelineVersion, Run, SnapshotRow
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,16 @@ class Lineage:
     pipeline_version: str
     package: dict[str, Any]
     steps: tuple[LineageStep, ...]
+    snapshots: tuple[SnapshotRow, ...] = ()
+    views: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where the rows came from, as the definition of that day says."""
+        extract = self.package["spec"]["extract"]
+        found = extract.get("source") or extract.get("table") or extract.get("query") or "unknown"
+        connection = extract.get("connection")
+        return f"{found} of {connection}" if connection else str(found)
 
 
 def trace_lineage(session: Session, version: ModelVersion) -> Lineage:
@@ -71,4 +82,74 @@ def trace_lineage(session: Session, version: ModelVersion) -> Lineage:
         pipeline_version=package.digest,
         package=package.package,
         steps=steps,
+        snapshots=tuple(_follow_snapshots(session, version)),
+        views=tuple(
+            {
+                "name": view["view"]["name"],
+                "digest": view["digest"],
+                "rows": sum(each["n_stored"] - each.get("n_dropped", 0) for each in view["rows"]["segments"]),
+                "columns": list(view["columns"].values()),
+            }
+            for view in version.manifest.get("plan", {}).get("views", [])
+        ),
     )
+
+
+def describe_lineage(lineage: Lineage, version: ModelVersion) -> dict[str, Any]:
+    """Write a lineage down as a JSON document; everything is named by its whole digest."""
+    manifest = version.manifest
+    return {
+        "model": lineage.model,
+        "version": lineage.number,
+        "model_file": manifest["model_file"]["digest"],
+        "judged_model_file": (manifest.get("sibling") or manifest)["model_file"]["digest"],
+        "run": {
+            "id": lineage.run_id,
+            "trigger": lineage.trigger,
+            "parameters": lineage.parameters,
+            "started_at": lineage.started_at.isoformat(),
+        },
+        "steps": [
+            {
+                "step": step.step,
+                "inputs": step.inputs,
+                "code": step.code,
+                "environment": step.environment,
+                "output": step.output_digest,
+                "reused": step.reused,
+                "seconds": step.seconds,
+            }
+            for step in lineage.steps
+        ],
+        "snapshots": [
+            {
+                "digest": row.digest,
+                "parent": row.parent,
+                "rows": row.n_rows,
+                "new_rows": row.n_new,
+                "made_at": row.created_at.isoformat(),
+                "deleted_at": None if row.deleted_at is None else row.deleted_at.isoformat(),
+            }
+            for row in lineage.snapshots
+        ],
+        "source": lineage.source,
+        "views": list(lineage.views),
+        "features": [*manifest["plan"]["numeric"], *manifest["plan"]["categorical"]],
+        "pipeline_version": lineage.pipeline_version,
+        "code": {name: artifact["digest"] for name, artifact in manifest["code"].items()},
+        "environment": manifest["environment"],
+        "libraries": manifest["libraries"],
+    }
+
+
+def _follow_snapshots(session: Session, version: ModelVersion) -> Iterator[SnapshotRow]:
+    """Follow a version's snapshot to its parents, the oldest last."""
+    digest, seen = version.manifest["snapshot"], set[str]()
+    while digest is not None and digest not in seen:
+        seen.add(digest)
+        query = select(SnapshotRow).where(SnapshotRow.pipeline == version.model, SnapshotRow.digest == digest)
+        row = session.exec(query).first()
+        if row is None:
+            return
+        yield row
+        digest = row.parent

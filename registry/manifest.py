@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -11,8 +11,20 @@ from base.artifacts import Artifact, ArtifactStore
 from base.metrics import Task
 from base.references import Metric, Reference
 from base.request_contract import RequestContract, as_request_contract
+from base.train_spec import TrainingWindow
 from base.user_code import UserCode
 from features.plan import FeaturePlan
+
+
+class SiblingModel(Reference):
+    """The judged model of a version whose deployed model was fitted on more rows: what differs in its manifest."""
+
+    model_file: Artifact
+    plan: FeaturePlan
+    classes: tuple[str | int | float | bool, ...] | None
+    examples: Artifact
+    first: datetime | None
+    learnt_until: datetime | None
 
 
 class ModelManifest(BaseModel):
@@ -22,6 +34,11 @@ class ModelManifest(BaseModel):
     answers that training gave them, by which a loaded model is warmed and proven. ``reference`` holds a
     sample of the test rows (inputs, target and prediction), against which drift is measured. ``personal_key`` names
     the key under which personal values were hashed, where there are any.
+
+    ``metrics`` are those of the judged model. Where ``deployed`` is ``full``, that is the ``sibling``, trained without
+    the newest rows and judged on them, while the model that serves was fitted by the same recipe on all rows up to
+    ``learnt_until``; the predictions in ``reference`` are then the sibling's too, since the deployed model has learnt
+    from those rows.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +67,20 @@ class ModelManifest(BaseModel):
     libraries: dict[str, str]
     environment: str
     personal_key: str | None = None
+    window: TrainingWindow | None = None
+    run: str | None = None
+    onnx: Artifact | None = None
+    onnx_reason: str | None = None
+    signature: str | None = None
+    deployed: Literal["full", "sibling"] = "sibling"
+    sibling: SiblingModel | None = None
+
+    def as_sibling(self) -> ModelManifest | None:
+        """The manifest of the judged model, where another one is deployed; it has not seen the newest rows."""
+        if self.sibling is None:
+            return None
+        differing = {name: getattr(self.sibling, name) for name in SiblingModel.model_fields}
+        return self.model_copy(update=differing | {"deployed": "sibling", "sibling": None, "onnx": None})
 
     def load_code(self, artifacts: ArtifactStore) -> UserCode:
         """Load the user's code that the model was trained with, verified by digest."""

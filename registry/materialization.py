@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from base.errors import EverfitError
 from base.references import Rows
+from base.settings import Settings
 from base.times import utc_now
 from features.declarations import DeclaredView
 from features.offline_store import append_events, newest_by_key, read_events, select_new
@@ -16,6 +17,8 @@ from registry.feature_views import find_declaration
 from registry.store import Registry
 from registry.tables import FeatureViewRow
 
+# The cut itself is left out by a database, and is not too late.
+_MICROSECOND = timedelta(microseconds=1)
 # So often somebody else may be faster.
 _TRIES = 10
 
@@ -34,7 +37,12 @@ class Materialized:
 
 
 def materialize_view(
-    registry: Registry, online: OnlineStore, declared: DeclaredView, *, until: datetime | None = None
+    registry: Registry,
+    online: OnlineStore,
+    declared: DeclaredView,
+    *,
+    until: datetime | None = None,
+    settings: Settings | None = None,
 ) -> Materialized:
     """Store a view's new events offline, and give each entity's newest to the online store.
 
@@ -45,14 +53,16 @@ def materialize_view(
     ----------
     until : datetime, optional
         Take what was known by then; default: by now.
+    settings : Settings, optional
+        Where connections, credentials of files and the key of personal values stand; default: the environment's.
 
     Raises
     ------
-    DataRefused, DefinitionError, UserCodeError
+    DataRefused, DefinitionError, UserCodeError, SourceAway, SourceFailed
         If the source cannot be read as the view declares.
     """
     view = declared.view
-    events, n_left_out = read_events(declared)
+    events, n_left_out = read_events(declared, settings, above=_find_cut(registry, declared))
     for _ in range(_TRIES):
         row = register_view(registry, declared)
         stored = Rows.model_validate(row.rows)
@@ -87,6 +97,16 @@ def register_view(registry: Registry, declared: DeclaredView) -> FeatureViewRow:
         row.document = declared.view.model_dump(mode="json")
         session.add(row)
     return row
+
+
+def _find_cut(registry: Registry, declared: DeclaredView) -> datetime | None:
+    """Say after which moment a new event can lie, where the view bounds how late one may come."""
+    view = declared.view
+    if view.lateness is None or view.created is not None:
+        return None
+    with registry.database.read() as session:
+        row = find_declaration(session, declared.name, declared.digest)
+    return None if row is None or row.newest is None else row.newest - view.lateness - _MICROSECOND
 
 
 def _record_rows(registry: Registry, row: FeatureViewRow, rows: Rows) -> bool:

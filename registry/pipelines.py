@@ -71,7 +71,8 @@ def list_pipelines(session: Session) -> list[str]:
 
 
 def _describe_package(pipeline: Pipeline) -> dict[str, Any]:
-    return {
+    words = {} if pipeline.card is None else {"card": pipeline.card}
+    return words | {
         "spec": pipeline.spec.model_dump(mode="json"),
         "contract": None if pipeline.contract is None else pipeline.contract.model_dump(mode="json"),
         "code_digest": digest_files(pipeline.code),

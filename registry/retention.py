@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
-from base.artifacts import STORED_AGAIN_AFTER, Artifact
+from base.artifacts import Artifact
 from base.errors import ArgumentError
-from base.rows.duck import quote_name
-from registry.ledger import append_decision
-from registry.models import CHAMPION, find_version, list_models, list_versions, previous_champion
-from registry.runs import RUNNING, is_alive
+from registry.ledger import Rule, append_decision
+from registry.models import find_version, list_models, list_versions
+from registry.needed_files import YOUNG, delete_unneeded, find_needed, oldest_spared
+from registry.runs import RUNNING
 from registry.snapshots import list_snapshots, read_snapshot
 from registry.store import Registry
-from registry.tables import Alias, ModelVersion, Run, SnapshotRow
-
-YOUNG = timedelta(hours=1)
-"""Files younger than this are left: who has stored one may not have said yet what it is for."""
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-# The ledger names what was there, and needs none of it.
-_HISTORY = "decision"
-# Files are deleted in transactions, so that no run can take one up meanwhile; a short one keeps nobody waiting.
-_FILES_AT_ONCE = 50
+from registry.tables import ModelVersion, Run, SnapshotRow
+from registry.version_protection import find_protected
 
 
 @dataclass(frozen=True)
@@ -134,20 +124,10 @@ def collect_garbage(
     with registry.database.write() as session:
         plan = plan_retention(session, policy, now)
         _mark_deleted(session, plan, policy, now=now, actor=actor)
-        before = _oldest_spared(session, now, young)
+        before = oldest_spared(session, now, young)
     advance(f"{len(plan.deleted)} snapshots marked")
     files = list(registry.artifacts.list_files())
-    with registry.database.read() as session:
-        needed = find_needed(session, forgotten_runs=plan.forgotten_runs)
-    left = [file for file in files if file.digest in needed]
-    deleted: list[Artifact] = []
-    for part in _parts([file for file in files if file.digest not in needed]):
-        with registry.database.write() as session:
-            needed = find_needed(session, forgotten_runs=plan.forgotten_runs)
-            for file in part:
-                gone = file.digest not in needed and registry.artifacts.delete(file, unless_since=before)
-                (deleted if gone else left).append(file)
-        advance(f"{len(deleted)} files deleted")
+    deleted, left = delete_unneeded(registry, files, before=before, forgotten_runs=plan.forgotten_runs, advance=advance)
     unfinished = registry.artifacts.delete_unfinished(before=before)
     return _collected(plan, deleted, unfinished, left)
 
@@ -160,38 +140,13 @@ def preview_garbage(
         plan = plan_retention(session, policy, now)
         doomed = {snapshot.id for snapshot in plan.deleted}
         needed = find_needed(session, forgotten_runs=plan.forgotten_runs, without=doomed)
-        before = _oldest_spared(session, now, young)
+        before = oldest_spared(session, now, young)
     deleted: list[Artifact] = []
     left: list[Artifact] = []
     for file in registry.artifacts.list_files():
         touched = None if file.digest in needed else registry.artifacts.touched(file)
         (left if touched is None or touched >= before else deleted).append(file)
     return _collected(plan, deleted, 0, left)
-
-
-def find_needed(
-    session: Session, *, forgotten_runs: Iterable[str] = (), without: Iterable[int | None] = ()
-) -> set[str]:
-    """Find the digests of all files that the registry names, wherever it does.
-
-    Whatever row of whatever table names a file needs it, but for three: the steps of *forgotten_runs*, snapshots
-    that are deleted or whose id is in *without*, and the ledger.
-    """
-    connection = session.connection()
-    forgotten, doomed = set(forgotten_runs), set(without)
-    needed: set[str] = set()
-    for table in SQLModel.metadata.tables:
-        if table == _HISTORY:
-            continue
-        for row in connection.execute(text(f"SELECT * FROM {quote_name(table)}")).mappings():
-            if table == "step_execution" and row["run_id"] in forgotten:
-                continue
-            if table == "snapshot" and (row["deleted_at"] is not None or row["id"] in doomed):
-                continue
-            for value in row.values():
-                if isinstance(value, str | dict | list):
-                    needed.update(_DIGEST.findall(str(value)))
-    return needed
 
 
 def _kept_versions(session: Session, policy: RetentionPolicy) -> dict[str, tuple[ModelVersion, str]]:
@@ -203,15 +158,11 @@ def _kept_versions(session: Session, policy: RetentionPolicy) -> dict[str, tuple
         if version is not None:
             kept.setdefault(version.run_id, (version, f"{model}@{version.number}, {reason}"))
 
-    aliases = list(session.exec(select(Alias).order_by(col(Alias.environment), col(Alias.model))))
-    for alias in aliases:
-        keep(alias.model, alias.number, f"{alias.alias} in {alias.environment}")
-    for alias in aliases:
-        if alias.alias == CHAMPION:
-            before = previous_champion(session, alias.environment, alias.model)
-            keep(alias.model, before, f"to which a rollback in {alias.environment} goes")
+    for (model, number), reason in find_protected(session).items():
+        keep(model, number, reason)
     for model in list_models(session):
-        for version in list_versions(session, model)[: policy.keep]:
+        present = [version for version in list_versions(session, model) if version.deleted_at is None]
+        for version in present[: policy.keep]:
             keep(model, version.number, f"among its newest {policy.keep} versions")
     return kept
 
@@ -267,19 +218,9 @@ def _mark_deleted(session: Session, plan: RetentionPlan, policy: RetentionPolicy
             reason=f"no kept version needs them (keep {policy.keep}, older than {policy.older_than.days} days)",
             actor=actor,
             evidence={"snapshots": digests},
+            rule=Rule("retention", 1, {"keep": policy.keep, "older_than_days": policy.older_than.days}),
+            inputs={"snapshots": digests},
         )
-
-
-def _oldest_spared(session: Session, now: datetime, young: timedelta) -> datetime:
-    """Return since when a stored file is spared: a run under way may not have recorded yet what it has stored."""
-    runs = session.exec(select(Run).where(Run.status == RUNNING))
-    begun = [run.started_at for run in runs if is_alive(run, now)]
-    # An object store may have left a file as old as this, when its content was stored once more.
-    return min([now - young, *begun]) - STORED_AGAIN_AFTER
-
-
-def _parts(files: list[Artifact]) -> Iterator[list[Artifact]]:
-    return (files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE))
 
 
 def _collected(plan: RetentionPlan, deleted: list[Artifact], unfinished: int, left: list[Artifact]) -> Collected:

@@ -8,6 +8,7 @@ from pathlib import Path
 from base.artifacts import ArtifactStore
 from base.database import Database
 from base.settings import Settings
+from registry.webhooks import RECEIVERS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -23,6 +24,6 @@ class Registry:
 
 def open_registry(settings: Settings) -> Registry:
     """Open the registry that the settings name, creating or migrating its tables where needed."""
-    database = Database(settings.database)
+    database = Database(settings.database, known={RECEIVERS: settings.webhooks})
     database.migrate(MIGRATIONS)
     return Registry(database, ArtifactStore.from_settings(settings), settings.environment)

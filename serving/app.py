@@ -25,6 +25,7 @@ from serving.follower import Follower, Served
 from serving.payloads import MOST_FAULTS, BodyRefused, FaultsFound, describe_faults, read_labels_of, read_rows
 from serving.prediction_log import PredictionLog
 from serving.scorer import Scorer
+from serving.servability import Admission
 from serving.view_lookup import describe_views
 
 _T = TypeVar("_T")
@@ -68,6 +69,7 @@ class _Service:
             on_retired=self._log.retire,
             online=self._online,
             read_key=partial(personal_key, settings),
+            admit=Admission(registry, settings).admit,
         )
 
     def make_app(self) -> FastAPI:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlmodel import select
 
@@ -17,6 +18,7 @@ from base.times import utc_now
 from features.online_store import OnlineStore
 from registry.manifest import ModelManifest
 from registry.models import CHAMPION, find_version
+from registry.signed_versions import read_version
 from registry.store import Registry
 from registry.tables import Alias, ModelVersion
 from serving.batcher import Batcher
@@ -73,6 +75,8 @@ class Follower:
         Where the newest values of feature views are looked up.
     read_key : callable, optional
         Gives the key under which personal values are hashed.
+    admit : callable, optional
+        Reads the manifest of a version that may be loaded here, and raises for one that may not; default: all may.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Follower:
         on_retired: Callable[[str, int], None],
         online: OnlineStore | None = None,
         read_key: Callable[[], bytes] | None = None,
+        admit: Callable[[ModelVersion], ModelManifest] | None = None,
     ) -> None:
         self._registry = registry
         self._models = None if models is None else frozenset(models)
@@ -95,6 +100,7 @@ class Follower:
         self._on_retired = on_retired
         self._online = online
         self._read_key = read_key
+        self._admit = admit or partial(read_version, keys=None)
         self._served: dict[str, Served] = {}
         self._refused: dict[str, Refused] = {}
         self._trouble: str | None = None
@@ -191,7 +197,7 @@ class Follower:
             version = find_version(session, model, number)
         if version is None:
             raise EverfitError(f"model {model!r} has no version {number}, although its champion is said to be that")
-        manifest = ModelManifest.model_validate(version.manifest)
+        manifest = self._admit(version)
         scorer = load_scorer(
             self._registry.artifacts,
             manifest,

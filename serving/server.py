@@ -16,6 +16,7 @@ import uvicorn
 from base.errors import ArgumentError
 from base.settings import Settings
 from registry.store import open_registry
+from registry.webhook_delivery import Courier
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def serve(
             timeout_graceful_shutdown=_DRAIN_SECONDS,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
-        with _stop_signals_return():
+        with _stop_signals_return(), Courier(registry.database, settings):
             _Server(config, _address(listener), announce or _announce).run(sockets=[listener])
         registry.database.close()
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from base.references import Rows
 from base.times import parse_moment, utc_now
+from features.event_history import EventHistory
 from features.online_store import OnlineStore, OnlineValue, entity_key, microseconds
 from features.views import JoinedView
 from registry.feature_views import find_rows
@@ -22,6 +24,8 @@ _MICROSECOND = timedelta(microseconds=1)
 # A store that is away must not cost every request its timeout.
 _AWAY_SECONDS = 2.0
 _OFFLINE_SECONDS = 5.0
+# About 100 bytes each; a longer history is joined for each request instead of being held in memory.
+_MOST_HELD_EVENTS = 2_000_000
 
 Row = Mapping[str, Any]
 
@@ -79,7 +83,7 @@ class ViewLookup:
                 counts["missing"] += 1
             elif moment is not None and max(value.event_time, value.known_since) > moment:
                 earlier.append(position)
-            elif _is_too_old(value, view, now if moment is None else moment):
+            elif _is_older(value.event_time, view, now if moment is None else moment):
                 counts["too_old"] += 1
             else:
                 counts["found"] += 1
@@ -96,10 +100,9 @@ class ViewLookup:
         completed: list[dict[str, Any]],
         counts: Counter[str],
     ) -> None:
+        asked = [(self._key(view, rows[position]) or "", moments[position] or 0) for position in positions]
         try:
-            answers = self._offline.answer(
-                view, [rows[position] for position in positions], [moments[position] or 0 for position in positions]
-            )
+            answers = self._offline.answer(view, [rows[position] for position in positions], asked)
         except Exception as error:
             # Whatever keeps the history away, a request gets its answer.
             self._warn("the offline store", view, error)
@@ -133,8 +136,9 @@ class ViewLookup:
 
 @dataclass
 class _Remembered:
-    view: JoinedView
+    rows: Rows
     until: float
+    history: EventHistory | None
 
 
 @dataclass
@@ -143,37 +147,69 @@ class _OfflineViews:
 
     registry: Registry
     remembered: dict[str, _Remembered] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answer(self, view: JoinedView, rows: Sequence[Row], moments: Sequence[int]) -> list[dict[str, Any]]:
-        """Join a view to rows as of their moments, and give its features by name as JSON holds them."""
-        import pyarrow as pa
+    def answer(
+        self, view: JoinedView, rows: Sequence[Row], asked: Sequence[tuple[str, int]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Give a view's features by name as JSON holds them, for each row as of its moment.
 
-        from base.rows.tables import MOMENT, normalise
-        from features.point_in_time import join_views
-
+        Parameters
+        ----------
+        asked : sequence of (key, moment)
+            Of each row, as :func:`features.online_store.entity_key` and ``microseconds`` write them.
+        """
         current = self._current(view)
-        names = {column: f"key{index}" for index, column in enumerate(view.keys.values())}
-        spine = normalise(pa.table({name: [row.get(column) for row in rows] for column, name in names.items()}))
-        spine = spine.append_column("moment", pa.array(moments, pa.int64()).cast(MOMENT))
-        asked = current.model_copy(
-            update={
-                "keys": {key: names[column] for key, column in view.keys.items()},
-                "columns": {feature: f"feature {feature}" for feature in view.columns},
-            }
-        )
-        joined = join_views(spine, [asked], "moment", self.registry.artifacts)
-        return [
-            {feature: _plain(values[f"feature {feature}"]) for feature in view.columns}
-            for values in joined.select(list(asked.columns.values())).to_pylist()
-        ]
+        if current.history is None:
+            return _join(view, current.rows, rows, [moment for _, moment in asked], self.registry)
+        answers: list[Mapping[str, Any]] = []
+        for key, moment in asked:
+            event = current.history.find(key, moment)
+            is_fresh = event is not None and not _is_older(event.event_time, view, moment)
+            answers.append(event.features if event is not None and is_fresh else {})
+        return answers
 
-    def _current(self, view: JoinedView) -> JoinedView:
-        remembered = self.remembered.get(view.digest)
-        if remembered is None or time.monotonic() > remembered.until:
-            rows = find_rows(self.registry, view.view.name, view.digest) or view.rows
-            current = view.model_copy(update={"rows": rows})
-            remembered = self.remembered[view.digest] = _Remembered(current, time.monotonic() + _OFFLINE_SECONDS)
-        return remembered.view
+    def _current(self, view: JoinedView) -> _Remembered:
+        with self.lock:
+            remembered = self.remembered.get(view.digest)
+            if remembered is None or time.monotonic() > remembered.until:
+                remembered = self.remembered[view.digest] = self._look_up(view, remembered)
+            return remembered
+
+    def _look_up(self, view: JoinedView, before: _Remembered | None) -> _Remembered:
+        rows = find_rows(self.registry, view.view.name, view.digest) or view.rows
+        until = time.monotonic() + _OFFLINE_SECONDS
+        if before is not None and before.rows == rows:
+            return _Remembered(rows, until, before.history)
+        is_small = rows.n_rows <= _MOST_HELD_EVENTS
+        history = EventHistory.load(self.registry.artifacts, view.view, rows) if is_small else None
+        return _Remembered(rows, until, history)
+
+
+def _join(
+    view: JoinedView, events: Rows, rows: Sequence[Row], moments: Sequence[int], registry: Registry
+) -> list[dict[str, Any]]:
+    """Join a view to rows as of their moments, as training does."""
+    import pyarrow as pa
+
+    from base.rows.tables import MOMENT, normalise
+    from features.point_in_time import join_views
+
+    names = {column: f"key{index}" for index, column in enumerate(view.keys.values())}
+    spine = normalise(pa.table({name: [row.get(column) for row in rows] for column, name in names.items()}))
+    spine = spine.append_column("moment", pa.array(moments, pa.int64()).cast(MOMENT))
+    asked = view.model_copy(
+        update={
+            "rows": events,
+            "keys": {key: names[column] for key, column in view.keys.items()},
+            "columns": {feature: f"feature {feature}" for feature in view.columns},
+        }
+    )
+    joined = join_views(spine, [asked], "moment", registry.artifacts)
+    return [
+        {feature: _plain(values[f"feature {feature}"]) for feature in view.columns}
+        for values in joined.select(list(asked.columns.values())).to_pylist()
+    ]
 
 
 def open_lookup(
@@ -191,8 +227,8 @@ def describe_views(views: Sequence[JoinedView], lookup: ViewLookup | None) -> di
     return {"used": used, "lookups": {} if lookup is None else dict(lookup.counts)}
 
 
-def _is_too_old(value: OnlineValue, view: JoinedView, moment: int) -> bool:
-    return view.freshness is not None and moment - value.event_time > view.freshness // _MICROSECOND
+def _is_older(event_time: int, view: JoinedView, moment: int) -> bool:
+    return view.freshness is not None and moment - event_time > view.freshness // _MICROSECOND
 
 
 def _put(row: dict[str, Any], view: JoinedView, values: Mapping[str, Any]) -> None:

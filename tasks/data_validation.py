@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from sqlmodel import col, select
 
 from base.artifacts import ArtifactStore
-from base.contract import ColumnRule, DataContract
+from base.contract import ColumnRule, DataContract, ExpectationRule
 from base.documents import as_document
-from base.errors import DefinitionError
-from base.expectations.asking import ExpectationsFailed, ExpectationsProcess, take_expectations
+from base.errors import DataRefused, DefinitionError, Fault
+from base.expectations.asking import ExpectationResult, ExpectationsFailed, ExpectationsProcess, take_expectations
 from base.expectations.results import Answer, Question, RowsFile
 from base.expectations.suites import compile_suite, count_for_suite, find_metric
+from base.fingerprint import digest_document
 from base.imports_ahead import import_ahead
 from base.pipeline import Pipeline
 from base.references import Snapshot, ValidatedData
 from base.rows.duck import open_duckdb
 from base.validation.duplicates import Duplicates
 from base.validation.quarantine import REASON
-from registry.tables import StepExecution
+from registry.feature_views import given_columns
+from registry.runs import StepKey, record_step, renew_lease
+from registry.tables import Run, StepExecution
 from tasks.data_changes import tell_changes
 from tasks.data_faults import (
     find_duplicate_faults,
     find_named_faults,
     find_quarantine_faults,
     find_refusals,
-    refuse_if,
 )
 from tasks.execution import RunContext, RunReference, execute_step, open_context
+from tasks.joined_views import without_view_columns
 from tasks.judged_rows import JudgedRows, judge_rows
+from tasks.refusal import ValidationRefused, refuse_columns, refuse_rows
 from tasks.row_quarantine import list_extra, name_expectation, set_aside
 from tasks.validation_page import list_rules, render_validation
 
 __all__ = ["REASON", "validate_data", "validate_data_step"]
 
 STEP = "validate_data"
+REFUSED = "validate_data refused"
+"""Under which name a run that was refused has its page and the rows at fault."""
+
 # What the next steps need, in their order: this process has nothing to do while another one judges.
 _NEEDED_NEXT = ("sklearn.ensemble", "sklearn.compose", "sklearn.preprocessing", "skops.io")
 
@@ -49,6 +58,7 @@ def validate_data(
     expectations: ExpectationsProcess,
     *,
     previous: ValidatedData | None = None,
+    given: Collection[str] = (),
 ) -> ValidatedData:
     """Judge a snapshot by the contract, and part the good rows from the bad.
 
@@ -64,40 +74,49 @@ def validate_data(
     previous : ValidatedData, optional
         What an earlier run made of this pipeline's rows: segments that it judged by the same contract are not
         judged again.
+    given : collection of str
+        Columns that feature views will give: what the contract says of them is held where they are joined.
 
     Raises
     ------
-    DataRefused
+    ValidationRefused
         If a column is missing or of another type, the target is all null or has one class, a rule whose severity
-        is ``refuse`` is broken, too few rows are left, or too large a share had to be set aside.
+        is ``refuse`` is broken, too few rows are left, or too large a share had to be set aside. The page and the rows
+        at fault are stored all the same.
     DefinitionError
         If the contract names an expectation that there is not, or names it wrongly.
     """
-    what = f"the data of pipeline {pipeline.name!r}"
+    outcome = _judge(snapshot, without_view_columns(pipeline, given), artifacts, expectations, previous)
+    # Raised here, where no frame of its traceback holds a connection until the process ends.
+    if isinstance(outcome, ValidationRefused):
+        raise outcome
+    return outcome
+
+
+def _judge(
+    snapshot: Snapshot,
+    pipeline: Pipeline,
+    artifacts: ArtifactStore,
+    expectations: ExpectationsProcess,
+    previous: ValidatedData | None,
+) -> ValidatedData | ValidationRefused:
     with open_duckdb() as connection:
         before = None if previous is None else previous.judgements
-        judged = judge_rows(connection, snapshot, pipeline, artifacts, before=before)
+        try:
+            judged = judge_rows(connection, snapshot, pipeline, artifacts, before=before)
+        except DataRefused as error:
+            good_before = None if previous is None else previous.good
+            return refuse_columns(error, snapshot, pipeline, artifacts, good_before)
+        if judged.unfit[0]:
+            return refuse_rows(connection, snapshot, pipeline, artifacts, judged, (), *judged.unfit)
         answer = _ask(judged, pipeline, artifacts, expectations)
         contract = pipeline.contract
         pairs = list(zip(contract.expectations if contract else (), answer.named, strict=True))
         failed = [(rule, result) for rule, result in pairs if not result.success]
-        refuse_if(
-            what,
-            find_refusals(judged.checks, judged.broken, judged.examples)
-            + find_named_faults([result for rule, result in failed if rule.severity == "refuse"]),
-            "Correct the source, or the rule or its severity in the contract.",
-        )
-        refuse_if(
-            what,
-            find_duplicate_faults(judged.duplicates),
-            "Remove the duplicates at the source, or the rule from 'unique'.",
-        )
         extra = list_extra(artifacts, judged, [pair for pair in failed if pair[0].severity == "quarantine"])
-        refuse_if(
-            what,
-            find_quarantine_faults(extra.reasons, judged.n_rows, pipeline),
-            "Correct those rows at the source; raise the limits only if such rows are meant.",
-        )
+        for faults, way_out in _find_faults(judged, failed, extra.reasons, pipeline):
+            if faults:
+                return refuse_rows(connection, snapshot, pipeline, artifacts, judged, pairs, faults, way_out)
         good, quarantined, judgements = set_aside(connection, artifacts, judged, extra)
     warnings = _count_warnings(judged)
     warnings |= {name_expectation(result): result.n_unexpected for rule, result in failed if rule.severity == "warn"}
@@ -120,6 +139,25 @@ def validate_data(
         warnings=warnings,
         page=artifacts.put_bytes(page.encode(), suffix=".html"),
         judgements=judgements,
+    )
+
+
+def _find_faults(
+    judged: JudgedRows,
+    failed: Sequence[tuple[ExpectationRule, ExpectationResult]],
+    reasons: Mapping[str, int],
+    pipeline: Pipeline,
+) -> Iterator[tuple[list[Fault], str]]:
+    """Find why the rows are refused, each kind with the way out."""
+    yield (
+        find_refusals(judged.checks, judged.broken, judged.examples)
+        + find_named_faults([result for rule, result in failed if rule.severity == "refuse"]),
+        "Correct the source, or the rule or its severity in the contract.",
+    )
+    yield find_duplicate_faults(judged.duplicates), "Remove the duplicates at the source, or the rule from 'unique'."
+    yield (
+        find_quarantine_faults(reasons, judged.n_rows, pipeline),
+        "Correct those rows at the source; raise the limits only if such rows are meant.",
     )
 
 
@@ -181,6 +219,7 @@ def validate_data_step(run: RunReference, snapshot: Snapshot) -> ValidatedData:
     context = open_context(run)
     spec, contract = context.pipeline.spec, context.pipeline.contract
     log = get_run_logger()
+    given = given_columns(context.registry, context.pipeline)
 
     def work() -> ValidatedData:
         previous = _find_previous(context)
@@ -188,7 +227,7 @@ def validate_data_step(run: RunReference, snapshot: Snapshot) -> ValidatedData:
         changes = tell_changes(context, snapshot, log)
         with take_expectations() as expectations:
             validated = validate_data(
-                snapshot, context.pipeline, context.registry.artifacts, expectations, previous=previous
+                snapshot, context.pipeline, context.registry.artifacts, expectations, previous=previous, given=given
             )
         return validated.model_copy(update={"changes": changes})
 
@@ -204,15 +243,32 @@ def validate_data_step(run: RunReference, snapshot: Snapshot) -> ValidatedData:
                 "task": spec.task,
                 "target": spec.target_column,
                 "code": context.code.digest if contract is not None and contract.expectations else None,
+                "given": sorted(given),
             },
             inputs={"snapshot": snapshot.digest},
             log=log,
         )
+    except ValidationRefused as refused:
+        _record_refusal(context, snapshot, refused)
+        raise
     finally:
         take_expectations().close()
     for reason, count in validated.warnings.items():
         log.warning("validate_data: %s in %s rows, which stay", reason, f"{count:,}")
+    for name, count in snapshot.unmatched.items():
+        log.warning("validate_data: source %r has no row for %s of the rows that were read", name, f"{count:,}")
     return validated
+
+
+def _record_refusal(context: RunContext, snapshot: Snapshot, refused: ValidationRefused) -> None:
+    """Write down what was kept of a refusal, under a name by which no run would take it for a result."""
+    nothing = digest_document(None)
+    key = StepKey(code=nothing, parameters=nothing, inputs={"snapshot": snapshot.digest}, environment=nothing)
+    with context.registry.database.write() as session:
+        lease = timedelta(seconds=context.settings.lease_seconds)
+        renew_lease(session, context.run.id, owner=context.run.owner, lease=lease)
+        run = session.get_one(Run, context.run.id)
+        record_step(session, run=run, step=REFUSED, key=key, output=refused.kept.model_dump(mode="json"), seconds=0.0)
 
 
 def _find_previous(context: RunContext) -> ValidatedData | None:

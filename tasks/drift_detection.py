@@ -13,13 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from base.artifacts import Artifact
+from base.fingerprint import digest_document
 from base.pipeline import Pipeline
 from base.references import Trigger
 from base.settings import Settings
 from base.times import as_utc, parse_moment, utc_now
 from monitoring.arbiter import Circumstances, Ruling, rule
 from monitoring.windows import WindowReport, check_window, due_windows
-from registry.ledger import append_decision
+from registry.ledger import Rule, append_decision
 from registry.manifest import ModelManifest
 from registry.models import find_alias, find_version
 from registry.pipelines import find_pipeline
@@ -39,6 +40,7 @@ class CheckedWindow:
     version: int
     ruling: Ruling
     page: Artifact | None
+    circumstances: Circumstances | None = None
 
 
 def detect_drift(pipeline: Pipeline, registry: Registry, settings: Settings, *, until: datetime) -> list[CheckedWindow]:
@@ -77,12 +79,13 @@ def detect_drift(pipeline: Pipeline, registry: Registry, settings: Settings, *, 
             continue
         trigger = _ALARMS.get(report.outcome)
         now = stop + spec.extract.label_delay
-        ruling = rule(report.reason if trigger else None, find_circumstances(registry, pipeline, now))
+        circumstances = find_circumstances(registry, pipeline, now)
+        ruling = rule(report.reason if trigger else None, circumstances)
         if trigger is not None and ruling.outcome == "start":
             request_retraining(pipeline.name, as_of=now, trigger=trigger, reason=report.reason)
         html = report.drift.html if report.drift else None
         page = None if html is None else registry.artifacts.put_bytes(html.encode(), suffix=".html")
-        window = CheckedWindow(report, version.number, ruling, page)
+        window = CheckedWindow(report, version.number, ruling, page, circumstances)
         if _record(registry, pipeline.name, window):
             checked.append(window)
     return checked
@@ -191,7 +194,8 @@ def _record(registry: Registry, model: str, window: CheckedWindow) -> bool:
 
 
 def _append_ruling(session: Session, model: str, window: CheckedWindow) -> None:
-    report, ruling = window.report, window.ruling
+    report, ruling, seen = window.report, window.ruling, window.circumstances
+    performance = report.performance
     append_decision(
         session,
         kind="trigger",
@@ -203,5 +207,20 @@ def _append_ruling(session: Session, model: str, window: CheckedWindow) -> None:
             "window": [report.start.isoformat(), report.stop.isoformat()],
             "finding": report.reason,
             "page": None if window.page is None else window.page.digest,
+        },
+        rule=Rule("arbiter", 1, {} if seen is None else {"cooldown_seconds": seen.cooldown.total_seconds()}),
+        inputs={
+            "alarm": report.reason,
+            "trigger": _ALARMS.get(report.outcome),
+            "as_of": None if seen is None else seen.now,
+            "under_way": None if seen is None else seen.under_way,
+            "last_training": None if seen is None else seen.last_training,
+            "version": window.version,
+            "n_rows": report.n_rows,
+            "n_labelled": performance.n_labelled,
+            "loss": performance.loss,
+            "loss_found": performance.metrics.get(performance.loss),
+            "loss_expected": performance.expected,
+            "drift": None if report.drift is None else digest_document(report.drift.report.model_dump(mode="json")),
         },
     )

@@ -106,7 +106,7 @@ def execute_step(
         If another process has taken the run over.
     """
     key = StepKey(
-        code=digest_document([digest_package(floor) for floor in _FLOORS]),
+        code=digest_own_code(),
         parameters=digest_document(dict(parameters)),
         inputs=dict(inputs),
         environment=digest_environment(),
@@ -142,6 +142,11 @@ def execute_step(
             also(session)
         record(session, result.model_dump(mode="json"), None)
     return result
+
+
+def digest_own_code() -> str:
+    """Digest Everfit's own code, as far as a step can call it."""
+    return digest_document([digest_package(floor) for floor in _FLOORS])
 
 
 def _is_complete(context: RunContext, output: object) -> bool:

@@ -200,6 +200,10 @@ def extract_step(run: RunReference, as_of: datetime | None, snapshot: str | None
             state = {**extraction.state, "run": run.id}
             n_new = sum(extraction.counts.get(what, 0) for what in ("new", "late", "corrected"))
             name, whole = context.pipeline.name, extraction.whole
+            if (merged := extraction.compacted) is not None:
+                record_snapshot(
+                    session, name, merged.snapshot, source=source, state=merged.state, n_new=0, run_id=run.id
+                )
             record_snapshot(session, name, whole, source=source, state=state, n_new=n_new, run_id=run.id)
             if extraction.snapshot.digest != whole.digest:
                 seen = digest_document({"source": source, "as_of": as_of})

@@ -43,7 +43,8 @@ class JudgedRows:
     """A snapshot's rows, what its contract checks, and what was found: one judgement for each segment.
 
     ``types`` are those of the snapshot's columns, but of a column without any value what the contract says; ``select``
-    writes the SELECT of the segment of an index, after its file was verified.
+    writes the SELECT of the segment of an index, after its file was verified. ``unfit`` says why nothing can be learnt
+    from these rows, whatever else was found, with the way out; ``duplicates`` were not looked for then.
     """
 
     rows: Rows
@@ -53,6 +54,7 @@ class JudgedRows:
     duplicates: tuple[Duplicates, ...]
     key: str
     select: Callable[[int], SelectedRows]
+    unfit: tuple[tuple[Fault, ...], str] = ((), "")
 
     @property
     def n_rows(self) -> int:
@@ -88,7 +90,7 @@ def judge_rows(
     Raises
     ------
     DataRefused
-        If a column is missing or of another type, or the target is none.
+        If a column is missing or of another type.
     """
     contract, spec = pipeline.contract, pipeline.spec
     segments = snapshot.rows.segments
@@ -157,12 +159,15 @@ def judge_rows(
         return 0 if row is None else int(row[0])
 
     broken = add_up([judgement.broken for judgement in judgements])
-    fractions = find_whole_number_faults(checks, broken, gather_examples(checks, judgements))
-    refuse_if(what, fractions, "Correct the source, or the contract if the change is meant.")
-    refuse_if(what, find_target_faults(pipeline, types, judgements, count_classes), look)
+    unfit = (
+        tuple(find_whole_number_faults(checks, broken, gather_examples(checks, judgements))),
+        "Correct the source, or the contract if the change is meant.",
+    )
+    if not unfit[0]:
+        unfit = (tuple(find_target_faults(pipeline, types, judgements, count_classes)), look)
     good = without_quarantined(snapshot.rows, judgements)
-    duplicates = _compare(connection, artifacts, good, contract, keys, digests, found)
-    return JudgedRows(snapshot.rows, types, checks, judgements, duplicates, found.key, select)
+    duplicates = () if unfit[0] else _compare(connection, artifacts, good, contract, keys, digests, found)
+    return JudgedRows(snapshot.rows, types, checks, judgements, duplicates, found.key, select, unfit)
 
 
 class Judgements(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,14 @@ from features.columns import FeatureRefused, as_float32
 from features.plan import frame_from_table, select_features
 from features.views import JoinedView
 from registry.feature_views import resolve_views
+from registry.manifest import ModelManifest
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.feature_choice import choose_inputs, choose_kinds, drop_unsendable, sensitive_columns
 from tasks.feature_making import add_features, add_fitted
 from tasks.frames import store_table
-from tasks.joined_views import join_rows, view_inputs
+from tasks.joined_views import join_rows, materialize_new, sensitive_view_columns, view_inputs
 from tasks.prepared_rows import TARGET, make_plan
+from tasks.run_record import find_champion
 from tasks.splits import Split, split_rows
 
 _FEWEST_TRAINING_ROWS = 20
@@ -46,6 +49,7 @@ def prepare_data(
     code: UserCode,
     views: Sequence[JoinedView] = (),
     trusted: Sequence[str] = (),
+    seen_until: datetime | None = None,
 ) -> TrainingData:
     """Split good rows by time, let the user's code add features, and store what the estimators will see.
 
@@ -57,6 +61,8 @@ def prepare_data(
     ----------
     trusted : sequence of str
         Types that a fitted feature may hold beside those on the allow-list of model files.
+    seen_until : datetime, optional
+        Up to when the champion has learnt; the test part begins after it, where that leaves enough to judge by.
 
     Raises
     ------
@@ -68,8 +74,8 @@ def prepare_data(
         If a declared column does not exist or holds no value, or a part is left without rows or classes.
     """
     spec = pipeline.spec
-    split = split_rows(artifacts, validated.good, spec)
-    table = join_rows(_load_columns(validated.good, pipeline, views, artifacts), views, spec.time, artifacts)
+    split = split_rows(artifacts, validated.good, spec, seen_until=seen_until)
+    table = join_rows(load_columns(validated.good, pipeline, views, artifacts), views, spec.time, artifacts)
     watermark = None if spec.time is None or not table.num_rows else table[spec.time][-1].as_py()
     positions = None
     if split.positions is not None:
@@ -89,6 +95,8 @@ def prepare_data(
     learnt = (frame if trial is None else trial).iloc[: split.train.stop]
     numeric, categorical, left_out = choose_kinds(frame, learnt, spec.prepare, spec.time)
     left_out = unsendable | left_out | dict.fromkeys(sensitive_columns(pipeline), "is marked sensitive in the contract")
+    hidden = sensitive_view_columns(views)
+    left_out |= {name: f"is marked sensitive, as feature view {view!r} gives it" for name, view in hidden.items()}
     _check_declared(pipeline, frame, left_out, [*numeric, *categorical])
     data = TrainingData(
         artifact=validated.report,
@@ -108,12 +116,21 @@ def prepare_data(
         first=None if moments is None else pc.min(moments).as_py(),
         learnt_until=None if moments is None else pc.max(moments).as_py(),
         watermark=watermark,
+        seen_until=seen_until,
         views=tuple(view.model_dump(mode="json") for view in views),
     )
     plan = make_plan(data, pipeline)
-    stored = _store_features(artifacts, select_features(frame, plan), target)
-    tried = None if trial is None else _store_features(artifacts, select_features(trial, plan), target)
+    stored = store_features(artifacts, select_features(frame, plan), target)
+    tried = None if trial is None else store_features(artifacts, select_features(trial, plan), target)
     return data.model_copy(update={"artifact": stored, "trial": tried})
+
+
+def find_seen_until(champion: ModelManifest | None, validated: ValidatedData) -> datetime | None:
+    """Return up to when the champion has learnt, where it was fitted on all rows of its day and newer ones came."""
+    if champion is None or champion.deployed != "full" or champion.learnt_until is None:
+        return None
+    newest = [segment.last for segment in validated.good.segments if segment.last is not None]
+    return champion.learnt_until if newest and max(newest) > champion.learnt_until else None
 
 
 def encode_target(
@@ -145,7 +162,7 @@ def _n_values(target: npt.NDArray[Any], task: str) -> int:
     return len(np.unique(target if task == "regression" else target[target >= 0]))
 
 
-def _load_columns(good: Rows, pipeline: Pipeline, views: Sequence[JoinedView], artifacts: ArtifactStore) -> pa.Table:
+def load_columns(good: Rows, pipeline: Pipeline, views: Sequence[JoinedView], artifacts: ArtifactStore) -> pa.Table:
     """Read the columns that features are made of, the target, the time and the views' keys; memory holds no others."""
     spec = pipeline.spec
     schema = read_schema(artifacts, good)
@@ -154,7 +171,8 @@ def _load_columns(good: Rows, pipeline: Pipeline, views: Sequence[JoinedView], a
     return load_rows(artifacts, good, columns=[name for name in schema.names if name in needed])
 
 
-def _store_features(artifacts: ArtifactStore, features: pd.DataFrame, target: npt.NDArray[Any]) -> Artifact:
+def store_features(artifacts: ArtifactStore, features: pd.DataFrame, target: npt.NDArray[Any]) -> Artifact:
+    """Store rows as the estimators see them, with the target of as many."""
     columns = {name: _arrow(features[name]) for name in features.columns}
     return store_table(artifacts, pa.table({**columns, TARGET: pa.array(target[: len(features)])}))
 
@@ -224,13 +242,22 @@ def prepare_step(run: RunReference, validated: ValidatedData) -> TrainingData:
     """Prepare validated rows, or reuse what the same rows and feature functions gave before."""
     context = open_context(run)
     spec, contract = context.pipeline.spec, context.pipeline.contract
+    for new in materialize_new(context.registry, context.pipeline, context.settings):
+        get_run_logger().info("prepare: materialised feature view %s: %s events", new.name, f"{new.n_rows:,}")
     views = resolve_views(context.registry, context.pipeline)
-    trusted = context.settings.trusted_types
+    champion = find_champion(context.registry, run, context.pipeline.name).load()
+    seen_until = find_seen_until(champion, validated)
     data = execute_step(
         context,
         "prepare",
         lambda: prepare_data(
-            validated, context.pipeline, context.registry.artifacts, code=context.code, views=views, trusted=trusted
+            validated,
+            context.pipeline,
+            context.registry.artifacts,
+            code=context.code,
+            views=views,
+            trusted=context.settings.trusted_types,
+            seen_until=seen_until,
         ),
         output=TrainingData,
         parameters={
@@ -241,8 +268,9 @@ def prepare_step(run: RunReference, validated: ValidatedData) -> TrainingData:
             "time": spec.time,
             "label_delay": describe_duration(spec.extract.label_delay),
             "code": context.code.digest if spec.prepare.features or spec.prepare.fitted else None,
+            **({} if seen_until is None else {"seen_until": seen_until.isoformat()}),
         },
-        inputs={"rows": validated.good.digest, **{f"view {one.view.name}": one.rows.digest for one in views}},
+        inputs={"rows": validated.good.digest, **{f"view {one.view.name}": one.values_digest for one in views}},
         log=get_run_logger(),
     )
     for why, count in data.rows_left_out.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from base.pipeline import Pipeline
 from base.references import Part, Rows, TrainingData
 from base.rows.reading import load_rows, read_schema
 from features.plan import FeaturePlan
+from features.views import usable_views
 from tasks.frames import load_frame, load_table
 from tasks.joined_views import read_joined
 
@@ -47,6 +49,16 @@ def load_part(
     return table.take(positions.combine_chunks())
 
 
+def load_moments(
+    data: TrainingData, good: Rows, part: Part, artifacts: ArtifactStore, *, time: str
+) -> npt.NDArray[np.int64]:
+    """Read when each prepared row of a part happened, in microseconds since 1970; shape (part.n_rows,)."""
+    moments: npt.NDArray[np.int64] = (
+        load_part(data, good, part, artifacts, columns=[time])[time].cast("int64").to_numpy()
+    )
+    return moments
+
+
 def make_plan(data: TrainingData, pipeline: Pipeline) -> FeaturePlan:
     """Say how a request's rows become the features that the model was trained on."""
     return FeaturePlan(
@@ -56,7 +68,7 @@ def make_plan(data: TrainingData, pipeline: Pipeline) -> FeaturePlan:
         ordinal=data.ordinal,
         numeric=data.numeric,
         categorical=data.categorical,
-        views=read_joined(data),
+        views=usable_views(read_joined(data)),
     )
 
 

@@ -13,24 +13,32 @@ from sqlmodel import Session
 from base.artifacts import Artifact
 from base.contract import ColumnRule
 from base.fingerprint import digest_document, digest_environment, installed_libraries
-from base.judged import Candidates, Evaluation, Promotion, Verdict
+from base.judged import Candidates, Evaluation, Promotion, Refit, Verdict
 from base.model_files import load_model
-from base.pipeline import Pipeline
-from base.references import Reference, Snapshot, TrainingData, ValidatedData
+from base.pipeline import Pipeline, PipelineSpec
+from base.references import Reference, Snapshot, TrainingData, Trigger, ValidatedData
 from base.request_contract import RequestContract, restrict_to_inputs
-from base.rows.personal import has_personal, name_key, personal_key
+from base.rows.personal import name_key
+from base.signatures import SigningKeys, signing_keys
+from base.times import utc_now
 from base.user_code import UserCode
 from features.fitted import load_states
 from features.plan import frame_from_table, rows_from_frame
 from features.views import joined_types
+from registry.approvals import ask_approval, is_waiting
 from registry.ledger import append_decision, list_decisions
-from registry.manifest import ModelManifest
+from registry.manifest import ModelManifest, SiblingModel
 from registry.models import NewVersion, alias_history, find_alias, promote_version, register_version
+from registry.signed_versions import sign_manifest
 from registry.store import Registry
+from registry.tables import PipelineVersion, Run
 from serving.scorer import Examples, ModelDisagrees, Scorer, load_scorer, write_examples
+from serving.stored_rows import ANSWER, PREDICTION
 from tasks.execution import RunReference, execute_step, open_context
-from tasks.frames import store_frame
+from tasks.frames import load_frame, store_frame
+from tasks.gate_evidence import gate_inputs, gate_rule
 from tasks.joined_views import join_rows, read_joined
+from tasks.onnx_export import add_onnx
 from tasks.prepared_rows import TARGET, load_part, load_prepared, make_plan
 
 _N_EXAMPLES = 32
@@ -47,6 +55,7 @@ class Judged(Reference):
     candidates: Candidates
     evaluation: Evaluation
     verdict: Verdict
+    trigger: Trigger | None = None
 
 
 def package_model(
@@ -57,6 +66,7 @@ def package_model(
     code: UserCode,
     trusted: tuple[str, ...],
     key: bytes | None = None,
+    sibling: ModelManifest | None = None,
 ) -> ModelManifest:
     """Put together what serving and monitoring need, and prove it by answering real rows as a client sends them.
 
@@ -64,6 +74,9 @@ def package_model(
     ----------
     key : bytes, optional
         Under which the rows' personal values were hashed, where the contract has any.
+    sibling : ModelManifest, optional
+        The judged model's, where *judged* holds another one, fitted on all rows: metrics and the reference's
+        predictions stay those of the judged model.
 
     Raises
     ------
@@ -83,6 +96,7 @@ def package_model(
         estimator=candidate.estimator,
         parameters=candidate.parameters,
         seed=judged.candidates.seed,
+        window=judged.candidates.recipe.window,
         model_file=judged.candidates.model,
         plan=plan,
         contract=serving_contract(pipeline, data),
@@ -105,9 +119,12 @@ def package_model(
     manifest = manifest.model_copy(
         update={
             "examples": _store_examples(registry, scorer, raw, data),
-            "reference": _store_reference(registry, scorer, raw, judged),
+            "reference": _store_reference(registry, scorer, raw, judged, sibling),
         }
+        | ({} if sibling is None else {"deployed": "full", "sibling": _describe_sibling(sibling)})
     )
+    judged_rows = load_prepared(data, artifacts).iloc[data.test.start : data.test.stop]
+    manifest = add_onnx(manifest, model, judged_rows, artifacts)
     try:
         load_scorer(artifacts, manifest, trusted=trusted)
     except ModelDisagrees as error:
@@ -128,11 +145,17 @@ def promote_model(
     run_id: str,
     pipeline_version: str,
     actor: str,
+    keys: SigningKeys | None = None,
 ) -> Promotion:
     """Register the model, write the gate's decision down and move the champion alias if it says so, all or nothing.
 
     A run decides once: the same run again, resumed after the decision, finds its version registered and
     changes nothing, even where another champion would let it decide differently by now.
+
+    Parameters
+    ----------
+    keys : SigningKeys, optional
+        By which the manifest is signed; without them it is not, and no service loads it that asks for a signature.
 
     Raises
     ------
@@ -140,6 +163,9 @@ def promote_model(
         If the champion changed since the challenger was compared with it.
     """
     verdict = judged.verdict
+    manifest = manifest.model_copy(update={"run": run_id})
+    if keys is not None:
+        manifest = sign_manifest(manifest, keys)
     stored = registry.artifacts.put_bytes(manifest.model_dump_json().encode(), suffix=".json")
     new = NewVersion(
         model=manifest.model,
@@ -149,6 +175,11 @@ def promote_model(
         metrics=judged.evaluation.metrics,
         verdict=verdict.model_dump(mode="json"),
     )
+    with registry.database.read() as session:
+        spec = PipelineSpec.model_validate(session.get_one(PipelineVersion, pipeline_version).package["spec"])
+        trigger: Trigger = judged.trigger or session.get_one(Run, run_id).trigger  # type: ignore[assignment]
+    # Before the transaction: a file takes longer to write than others should wait.
+    inputs = gate_inputs(judged, spec, registry.artifacts, trigger)
     with registry.database.write() as session:
         is_decided = _is_decided(session, run_id)
         version = register_version(session, new)
@@ -162,8 +193,22 @@ def promote_model(
                 reason=verdict.reason,
                 actor=actor,
                 evidence={"verdict": verdict.model_dump(mode="json"), "version": version.number},
+                rule=gate_rule(spec),
+                inputs=inputs | {"pipeline_version": pipeline_version, "environment": manifest.environment},
             )
-        if verdict.promote and not is_decided:
+        approval = spec.validate_model.approval
+        if verdict.promote and not is_decided and approval is not None:
+            ask_approval(
+                session,
+                approval,
+                version,
+                environment=registry.environment,
+                revision=verdict.champion_revision,
+                requester=actor,
+                reason=verdict.reason,
+                now=utc_now(),
+            )
+        elif verdict.promote and not is_decided:
             promote_version(
                 session,
                 registry.environment,
@@ -176,6 +221,7 @@ def promote_model(
         alias = find_alias(session, registry.environment, manifest.model)
         moves = alias_history(session, registry.environment, manifest.model)
         promoted = any(move.run_id == run_id for move in moves)
+        waiting = is_waiting(session, run_id)
     return Promotion(
         model=manifest.model,
         version=version.number,
@@ -183,6 +229,7 @@ def promote_model(
         environment=registry.environment,
         revision=0 if alias is None else alias.revision,
         manifest=stored,
+        waiting=waiting,
     )
 
 
@@ -227,15 +274,29 @@ def _store_examples(registry: Registry, scorer: Scorer, raw: Any, data: Training
     return write_examples(registry.artifacts, Examples(rows=rows, answers=answers.tolist()))
 
 
-def _store_reference(registry: Registry, scorer: Scorer, raw: Any, judged: Judged) -> Artifact:
-    """Keep a sample of the judged rows with features, target and prediction, to measure drift against."""
+def _describe_sibling(sibling: ModelManifest) -> SiblingModel:
+    return SiblingModel(**{name: getattr(sibling, name) for name in SiblingModel.model_fields})
+
+
+def _store_reference(
+    registry: Registry, scorer: Scorer, raw: Any, judged: Judged, sibling: ModelManifest | None
+) -> Artifact:
+    """Keep a sample of the judged rows with features, target and prediction, to measure drift against.
+
+    A model is surer of rows that it has learnt from: their predictions are the judged model's, its own stand beside.
+    """
     data = judged.data
     chosen = np.linspace(0, raw.num_rows - 1, min(_MOST_REFERENCE_ROWS, raw.num_rows)).astype(int)
     prepared = load_prepared(data, registry.artifacts).iloc[data.test.start + np.unique(chosen)]
     answers = scorer.predict_features(prepared[list(data.features)])
     frame = prepared.drop(columns=TARGET).reset_index(drop=True)
     frame["__target__"] = prepared[TARGET].to_numpy()
-    frame["__prediction__"] = answers if answers.ndim == 1 else answers[:, -1]
+    own = answers if answers.ndim == 1 else answers[:, -1]
+    if sibling is None:
+        frame[PREDICTION] = own
+    else:
+        frame[PREDICTION] = load_frame(registry.artifacts, sibling.reference)[PREDICTION].to_numpy()
+        frame[ANSWER] = own
     return store_frame(registry.artifacts, pd.DataFrame(frame))
 
 
@@ -245,26 +306,19 @@ def _libraries() -> dict[str, str]:
 
 
 @task(name="promote", cache_policy=NO_CACHE)
-def promote_step(run: RunReference, judged: Judged, actor: str) -> Promotion:
-    """Register what was judged and move the alias or not; the same run again changes nothing."""
+def promote_step(run: RunReference, judged: Judged, refit: Refit, actor: str) -> Promotion:
+    """Register what was packaged and move the alias or not; the same run again changes nothing."""
     context = open_context(run)
 
     def work() -> Promotion:
-        manifest = package_model(
-            judged,
-            context.pipeline,
-            context.registry,
-            code=context.code,
-            trusted=context.settings.trusted_types,
-            key=personal_key(context.settings) if has_personal(context.pipeline.contract) else None,
-        )
         return promote_model(
-            manifest,
+            ModelManifest.model_validate_json(context.registry.artifacts.read_bytes(refit.manifest)),
             judged,
             context.registry,
             run_id=run.id,
             pipeline_version=run.pipeline_version,
             actor=actor,
+            keys=signing_keys(context.settings),
         )
 
     return execute_step(
@@ -274,6 +328,10 @@ def promote_step(run: RunReference, judged: Judged, actor: str) -> Promotion:
         output=Promotion,
         parameters={"environment": context.registry.environment},
         # Each run registers a version of its own: another run's promotion is never this one's.
-        inputs={"run": run.id, "verdict": digest_document(judged.verdict.model_dump(mode="json"))},
+        inputs={
+            "run": run.id,
+            "verdict": digest_document(judged.verdict.model_dump(mode="json")),
+            "manifest": refit.manifest.digest,
+        },
         log=get_run_logger(),
     )

@@ -61,6 +61,7 @@ def _summarise(
         "model": promotion.model,
         "version": promotion.version,
         "promoted": promotion.promoted,
+        "waiting": promotion.waiting,
         "champion_before": judged.verdict.champion_version,
         "outcome": judged.verdict.outcome,
         "reason": judged.verdict.reason,
@@ -83,6 +84,8 @@ def describe_verdict(run: RunReference, judged: Judged, promotion: Promotion) ->
     verdict = judged.verdict
     if promotion.promoted:
         served = " It is the champion now."
+    elif promotion.waiting:
+        served = " Its promotion waits for approval."
     elif verdict.champion_version is None:
         served = " There is no champion yet, so nothing is served."
     else:

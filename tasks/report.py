@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -11,12 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from base.judged import Evaluation, SliceMetrics
+from base.judged import Evaluation
 from base.metrics import LOSS_NAMES
-from base.pages import page, section, table
+from base.pages import page, section
 from base.pipeline import Pipeline
 from base.references import TrainingData
+from tasks.curve_charts import (
+    STYLE,
+    draw_calibration,
+    draw_dependence,
+    draw_importance,
+    draw_rank_curves,
+    draw_residuals,
+)
 from tasks.loss_chart import MODELS, draw_losses
+from tasks.report_tables import change, fairness_table, figure, metric_table, missing_list, slice_table
 
 _STYLE = """
 :root { --challenger: var(--accent); --champion: var(--second); --baseline: var(--third) }
@@ -25,8 +33,6 @@ _STYLE = """
 svg .challenger { stroke: var(--challenger) } svg .champion { stroke: var(--champion) }
 svg .baseline { stroke: var(--baseline); stroke-dasharray: 5 4 } svg .challenger.line { stroke-width: 2.5 }
 """
-_LESS_IS_BETTER = {"log_loss", "brier", "mae", "rmse"}
-_NEITHER_IS_BETTER = {"positive_share", "mean_error"}
 
 
 def render_report(
@@ -35,22 +41,64 @@ def render_report(
     data: TrainingData,
     moments: pd.Series[Any],
     losses: Mapping[str, npt.NDArray[np.float64]],
+    curves: Mapping[str, Any],
 ) -> str:
     """Write the evaluation as a page: metrics side by side, loss over time, slices, and what was left out."""
     loss = LOSS_NAMES[pipeline.spec.task]
     found = {"challenger": evaluation.metrics, "champion": evaluation.champion, "baseline": evaluation.baseline}
     present = {name: metrics for name in MODELS if (metrics := found[name]) is not None}
+    declared = [part for part in evaluation.slices if not part.found]
+    found_slices = [part for part in evaluation.slices if part.found]
     parts = [
         f"<h1>{escape(pipeline.name)}</h1>",
         f"<p class='lead soft'>{escape(pipeline.spec.description) or 'Evaluation of one training'}</p>",
         f"<div class='cards'>{''.join(_card(name, present, loss, evaluation) for name in present)}</div>",
         section("What was judged", _facts(pipeline, evaluation, data)),
-        section("Metrics on the same unseen rows", _metrics(present)),
+        section("Metrics on the same unseen rows", metric_table(present, evaluation)),
         section(f"{loss} over time", draw_losses(moments, losses, loss=loss)),
-        section(f"Slices, by {loss}", _slices(evaluation.slices, present)) if evaluation.slices else "",
+        _curves(curves),
+        section(f"Slices, by {loss}", slice_table(declared, present)) if declared else "",
+        section(f"The worst slices that were found, by {loss}", _found(slice_table(found_slices, present)))
+        if found_slices
+        else "",
+        section("Fairness", _fairness(evaluation)) if evaluation.fairness else "",
+        section("What the model looks at", _importance(evaluation, loss)) if evaluation.importance else "",
+        section("How its answers follow a feature", _dependence(curves)) if curves.get("partial_dependence") else "",
+        section("What could not be measured", missing_list(evaluation.missing)) if evaluation.missing else "",
         section("What the estimator sees", _columns(data)),
     ]
-    return page(f"Evaluation of {pipeline.name}", "".join(parts), style=_STYLE)
+    return page(f"Evaluation of {pipeline.name}", "".join(parts), style=_STYLE + STYLE)
+
+
+def _curves(curves: Mapping[str, Any]) -> str:
+    if "residuals_over_prediction" in curves:
+        charts, shape = draw_residuals(curves), "charts two"
+    else:
+        charts = (draw_rank_curves(curves) if "roc" in curves else "") + draw_calibration(curves["calibration"])
+        shape = "charts"
+    title = "Residuals" if shape == "charts two" else "Curves"
+    return section(title, f"<div class='{shape}'>{charts}</div>")
+
+
+def _found(content: str) -> str:
+    about = "Conditions were looked for in half of the rows, in alternate stretches; the figures are of the other half."
+    return f"{content}<p class='soft'>{about}</p>"
+
+
+def _fairness(evaluation: Evaluation) -> str:
+    about = "A gap is the largest difference between two groups of at least 30 rows."
+    return f"{fairness_table(evaluation)}<p class='soft'>{about}</p>"
+
+
+def _importance(evaluation: Evaluation, loss: str) -> str:
+    about = f"By how much {loss} rises when a feature's values are dealt out anew among the rows."
+    return f"{draw_importance(evaluation.importance)}<p class='soft'>{about}</p>"
+
+
+def _dependence(curves: Mapping[str, Any]) -> str:
+    charts = "".join(draw_dependence(name, curve) for name, curve in curves["partial_dependence"].items())
+    about = "The mean answer when all rows have one value of the feature, and all else as it is."
+    return f"<div class='charts'>{charts}</div><p class='soft'>{about}</p>"
 
 
 def _card(name: str, present: Mapping[str, Mapping[str, float]], loss: str, evaluation: Evaluation) -> str:
@@ -59,10 +107,8 @@ def _card(name: str, present: Mapping[str, Mapping[str, float]], loss: str, eval
         title = f"champion, version {evaluation.champion_version}"
     notes = {"baseline": "without a model", "champion": "serves now"}
     rival = "champion" if "champion" in present else "baseline"
-    note = notes.get(name) or f"{_change(present['challenger'][loss], present[rival][loss])} against the {rival}"
-    return (
-        f"<div class='card {name}'>{title}<b>{_figure(present[name][loss])}</b><span class='soft'>{note}</span></div>"
-    )
+    note = notes.get(name) or f"{change(present['challenger'][loss], present[rival][loss])} against the {rival}"
+    return f"<div class='card {name}'>{title}<b>{figure(present[name][loss])}</b><span class='soft'>{note}</span></div>"
 
 
 def _facts(pipeline: Pipeline, evaluation: Evaluation, data: TrainingData) -> str:
@@ -71,37 +117,14 @@ def _facts(pipeline: Pipeline, evaluation: Evaluation, data: TrainingData) -> st
         "target": f"{pipeline.spec.target_column} ({pipeline.spec.task})",
         "data": period,
         "fitted on": f"{data.validation.stop:,} rows",
-        "judged on": f"the newest {evaluation.n_rows:,} rows, which no model had seen",
+        "judged on": f"the newest {evaluation.n_rows:,} rows, {_seen(evaluation)}",
     }
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(fact)}</dd>' for name, fact in facts.items())}</dl>"
 
 
-def _metrics(present: Mapping[str, Mapping[str, float]]) -> str:
-    rows = []
-    for name in present["challenger"]:
-        figures = {model: metrics.get(name) for model, metrics in present.items()}
-        best = _best(name, figures)
-        cells = [f"<b>{_figure(value)}</b>" if value == best else _figure(value) for value in figures.values()]
-        rows.append([escape(name), *cells])
-    return table(["metric", *present], rows)
-
-
-def _best(metric: str, figures: Mapping[str, float | None]) -> float | None:
-    known = [value for value in figures.values() if value is not None and not math.isnan(value)]
-    if metric in _NEITHER_IS_BETTER or not known:
-        return None
-    return min(known) if metric in _LESS_IS_BETTER else max(known)
-
-
-def _slices(slices: Sequence[SliceMetrics], present: Mapping[str, object]) -> str:
-    rival = "champion" if "champion" in present else "baseline"
-    rows = []
-    for part in slices:
-        own = {name: part.metrics.get(f"{name}_loss", math.nan) for name in present}
-        change = _change(own["challenger"], own[rival])
-        figures = [_figure(value) for value in own.values()]
-        rows.append([escape(f"{part.column} = {part.value}"), f"{part.n_rows:,}", *figures, change])
-    return table(["slice", "rows", *present, f"against the {rival}"], rows)
+def _seen(evaluation: Evaluation) -> str:
+    n_seen = evaluation.n_seen_by_champion
+    return "which no model had seen" if not n_seen else f"of which the champion has learnt from {n_seen:,}"
 
 
 def _columns(data: TrainingData) -> str:
@@ -112,16 +135,3 @@ def _columns(data: TrainingData) -> str:
         for name, why in data.left_out.items()
     ]
     return f"<dl>{''.join(parts)}</dl>"
-
-
-def _change(own: float, other: float) -> str:
-    """Say how much higher or lower a loss is; lower is better."""
-    if not math.isfinite(own) or not math.isfinite(other) or other == 0:
-        return "–"
-    change = own / other - 1
-    kind = "" if abs(change) < 0.0005 else "good" if change < 0 else "bad"
-    return f"<span class='{kind}'>{change:+.1%}</span>".replace("-", "−")
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:,.4f}"

@@ -11,7 +11,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.contract import ExpectationRule
 from base.expectations.asking import ExpectationResult
 from base.references import Rows
-from base.rows.reading import drop_positions
+from base.rows.reading import drop_positions, read_positions
 from base.validation.judgement import SegmentJudgement
 from base.validation.quarantine import add_quarantined, join_quarantined, store_quarantined
 from tasks.judged_rows import (
@@ -115,8 +115,4 @@ def set_aside(
 
 
 def _positions(artifacts: ArtifactStore, judgement: SegmentJudgement) -> set[int]:
-    import pyarrow.parquet as pq
-
-    if judgement.positions is None:
-        return set()
-    return set(pq.read_table(artifacts.local_path(judgement.positions))["position"].to_pylist())
+    return set() if judgement.positions is None else set(read_positions(artifacts, judgement.positions).tolist())

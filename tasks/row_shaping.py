@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from base.artifacts import ArtifactStore
 from base.contract import ColumnType
+from base.cores import map_on_cores
 from base.errors import DataRefused, Fault, nearest
 from base.pipeline import Pipeline, Target
 from base.references import Segment
-from base.rows.files import read_order, rewrite_file, sort_file
+from base.rows.files import read_order, rewrite_file, sort_file, write_file
 from base.rows.tables import MOMENT, normalise, table_types
 from base.rows.time_columns import parse_time
 from base.sources.cuts import Watermark
@@ -61,6 +62,26 @@ def store_content(artifacts: ArtifactStore, content: Content, time: str | None) 
     if time is not None:
         _, first, last = read_order(content, time)
     return Segment(artifact=artifacts.put_file(content), n_stored=count_rows(content), first=first, last=last)
+
+
+def keep_in_file(content: Content, into: Path) -> Path:
+    """Write rows that are in memory into a file."""
+    if isinstance(content, Path):
+        return content
+    target = into / "kept.parquet"
+    write_file([content], content.schema, target)
+    return target
+
+
+def look_at_order(files: Sequence[Path], time: str | None) -> None:
+    """Look at the order of several files at once, which is known from then on."""
+
+    def look(file: Path) -> None:
+        schema = read_schema(file)
+        if time is not None and time in schema.names and schema.field(time).type == MOMENT:
+            read_order(file, time)
+
+    map_on_cores(look, files)
 
 
 def choose_rows(content: Content, numbers: Any, into: Path) -> Content:

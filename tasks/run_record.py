@@ -18,14 +18,30 @@ from base.judged import Promotion
 from base.pipeline import Pipeline
 from base.references import Trigger
 from base.settings import Settings
+from base.signatures import signing_keys
+from registry.approvals import approval_status
+from registry.installed import store_environment
 from registry.ledger import append_decision
 from registry.manifest import ChampionReference
 from registry.models import CHAMPION, alias_history, find_alias, find_version
+from registry.openlineage import LineageEmitter
 from registry.pipelines import register_pipeline
-from registry.runs import RUNNING, LeaseLost, RunUnderWay, begin_run, finish_run, renew_lease, this_process
+from registry.runs import (
+    RUNNING,
+    LeaseLost,
+    RunUnderWay,
+    begin_run,
+    finish_run,
+    renew_lease,
+    this_process,
+)
+from registry.signed_versions import read_version
 from registry.store import Registry, open_registry
 from registry.tables import Run
+from registry.webhook_delivery import deliver_soon
 from tasks.execution import RunReference
+from tasks.refusal import ValidationRefused
+from tasks.run_evidence import ONE_RUN, grant_training, refusal_inputs, refusal_rule
 
 _RENEWALS_PER_LEASE = 4
 
@@ -56,12 +72,13 @@ def keep_run(
     """
     registry = open_registry(settings)
     version = register_pipeline(registry, pipeline)
+    store_environment(registry.artifacts)
     owner = this_process()
     lease = timedelta(seconds=settings.lease_seconds)
     with registry.database.write() as session:
         before = session.exec(select(Run).where(Run.under_way == pipeline.name)).first()
         dead_run = None if before is None else before.prefect_run
-        run, _ = begin_run(
+        run, is_resumed = begin_run(
             session,
             version,
             parameters={
@@ -74,6 +91,8 @@ def keep_run(
             lease=lease,
             prefect_run=prefect_run,
         )
+        if not is_resumed:
+            grant_training(session, run, settings, name_actor(trigger))
     if dead_run is not None and dead_run != prefect_run:
         _tell_prefect_of_death(dead_run)
     reference = RunReference(
@@ -83,6 +102,8 @@ def keep_run(
         pipeline_version=version.digest,
         home=settings.home.absolute(),
     )
+    lineage = LineageEmitter(settings.openlineage)
+    lineage.begin(registry, run.id)
     stop = threading.Event()
     thread = threading.Thread(target=_keep_lease, args=(registry, reference, lease, stop), daemon=True)
     thread.start()
@@ -96,15 +117,18 @@ def keep_run(
     finally:
         stop.set()
         thread.join()
+        lineage.end(registry, run.id)
+        deliver_soon(registry.database, settings)
 
 
 def close_run(registry: Registry, run: RunReference, promotion: Promotion, reason: str) -> None:
-    """Close a run that came to its end: ``promoted``, or ``kept`` when the champion stays."""
+    """Close a run that came to its end: ``promoted``, ``kept`` when the champion stays, or ``waiting`` for people."""
     with registry.database.write() as session:
         row = session.get_one(Run, run.id)
         if row.owner != run.owner:
             raise LeaseLost(run.id)
-        finish_run(session, row, status="promoted" if promotion.promoted else "kept", reason=reason)
+        status = approval_status(session, run.id) or ("promoted" if promotion.promoted else "kept")
+        finish_run(session, row, status=status, reason=reason)
 
 
 def suppress_trigger(
@@ -130,6 +154,8 @@ def suppress_trigger(
             reason=told,
             actor=name_actor(trigger),
             evidence={"trigger": trigger, "under_way": run.id, "prefect_run": prefect_run},
+            rule=ONE_RUN,
+            inputs={"trigger": trigger, "reason": reason, "under_way": run.id},
         )
     return {"run": None, "model": run.pipeline, "outcome": "suppress", "reason": told}
 
@@ -139,6 +165,11 @@ def find_champion(registry: Registry, run: RunReference, model: str) -> Champion
 
     A run that moved the alias and died before it could say so is judged, when it resumes, against the
     champion before its own.
+
+    Raises
+    ------
+    SignatureRefused
+        If the champion is not what was signed.
     """
     with registry.database.read() as session:
         alias = find_alias(session, registry.environment, model)
@@ -148,6 +179,10 @@ def find_champion(registry: Registry, run: RunReference, model: str) -> Champion
             if move.run_id == run.id:
                 number, revision = move.previous, move.revision - 1
         version = None if number is None else find_version(session, model, number)
+    settings = Settings(home=run.home)
+    if version is not None:
+        # It is loaded and asked: nothing is that was not signed.
+        read_version(version, signing_keys(settings), required=settings.require_signature)
     return ChampionReference(number=number, revision=revision, manifest=None if version is None else version.manifest)
 
 
@@ -191,8 +226,18 @@ def _close(registry: Registry, run: RunReference, status: str, reason: str, erro
                 outcome="refused",
                 reason=reason,
                 actor=f"run {run.id}",
-                evidence={"faults": faults, "step": row.step},
+                evidence={"faults": faults, "step": row.step, **_name_kept(error)},
+                rule=refusal_rule(session, row),
+                inputs=refusal_inputs(session, row),
             )
+
+
+def _name_kept(error: DataRefused) -> dict[str, Any]:
+    """Name what was kept of a refused validation: the page, and the rows at fault."""
+    if not isinstance(error, ValidationRefused):
+        return {}
+    kept = error.kept.model_dump(mode="json", include={"page", "quarantined", "reasons"})
+    return {"validation": kept}
 
 
 def _tell_prefect_of_death(flow_run: str) -> None:

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-
-import pyarrow as pa
 
 from base.artifacts import ArtifactStore
 from base.contract import ColumnType
+from base.cores import map_on_cores
 from base.documents import as_document
 from base.extract_spec import IncrementalSpec
 from base.pipeline import Pipeline
 from base.references import Rows, Segment, Snapshot
+from base.rows.compaction import compact_rows
 from base.rows.increments import Changes, apply_changes, check_key, find_changes
+from base.rows.segment_facts import Facts, gather_facts, read_facts
 from base.sources.cuts import Cut, Watermark
 from base.sources.files import FileStates, SourceFile, check_unchanged
 from base.sources.joining import Side, join_sides
-from base.sources.reading import Content, Site, name_source, read_rows, split_files
+from base.sources.reading import Content, Site, find_ready, name_source, read_rows, split_files
 from base.sources.retries import SourceChanged
-from base.times import as_utc
+from tasks.column_fit import fit_types, merge_types
 from tasks.found_sources import Found, read_sides
 from tasks.row_shaping import (
     choose_rows,
     content_types,
     count_rows,
+    keep_in_file,
     largest_value,
-    read_schema,
+    look_at_order,
     shape_rows,
     store_content,
 )
+from tasks.watermarks import check_lateness, read_watermark
 
-_NULL_TYPES: dict[ColumnType, pa.DataType] = {
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "text": pa.string(),
-    "boolean": pa.bool_(),
-    "time": pa.timestamp("us", tz="UTC"),
-}
+_SEGMENTS = "segments"
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,18 @@ class Earlier:
     snapshot: Snapshot
     state: dict[str, Any]
 
+    @property
+    def facts(self) -> Facts:
+        """What is known of the snapshot's segments without opening them."""
+        return read_facts(self.state.get(_SEGMENTS) or {})
+
 
 @dataclass(frozen=True)
 class Extraction:
     """What was extracted, and what the source needs to go on from there.
 
     *whole* is the snapshot that the next one grows from; *snapshot*, which the run sees, may hide its newest rows.
+    *compacted* is the one that *whole* grew from, where many small segments of the earlier one were merged for it.
     """
 
     snapshot: Snapshot
@@ -62,6 +67,7 @@ class Extraction:
     state: dict[str, Any]
     counts: dict[str, int]
     how: str
+    compacted: Earlier | None = None
 
 
 def grow_snapshot(
@@ -106,12 +112,14 @@ class _Plan:
     digests: dict[str, str]
     latest: datetime | None
     into: Path
+    unmatched: Counter[str] = field(default_factory=Counter)
 
     def read_everything(self, how: str) -> Extraction:
         incremental = self.pipeline.spec.extract.incremental
         files = self.found.main
-        groups = [files] if files is None else split_files(files, self.site)
-        contents = [self._read(group, None, f"part-{number}") for number, group in enumerate(groups)]
+        self.unmatched.clear()
+        groups = None if files is None else split_files(files, self.site)
+        contents = [self._read(None, None)] if groups is None else self._read_groups(groups)
         n_rows = sum(map(count_rows, contents))
         watermark = None
         if incremental is not None and n_rows:
@@ -119,27 +127,29 @@ class _Plan:
                 check_key(contents, incremental.key, f"source {self._name!r}")
             found = [largest_value(content, incremental.watermark) for content in contents]
             watermark = max((value for value in found if value is not None), default=None)
-        segments = tuple(self._store(content) for content in contents)
-        snapshot = _snapshot(Rows(segments=segments, time=self.pipeline.spec.time), content_types(contents[0]), None)
+            check_lateness(self.pipeline, watermark)
+        segments = tuple(map_on_cores(self._store, contents))
+        rows = Rows(segments=segments, time=self.pipeline.spec.time)
+        snapshot = self._snapshot(rows, content_types(contents[0]), None)
         return self._extraction(snapshot, watermark, {"read": n_rows, "new": n_rows}, how)
 
     def read_above_watermark(self, earlier: Earlier, incremental: IncrementalSpec) -> Extraction:
-        last = _read_watermark(earlier.state.get("watermark"))
+        last = read_watermark(earlier.state.get("watermark"))
         if last is None:
             return self.read_everything("afresh: no row had a watermark before")
-        if isinstance(last, int) and incremental.lateness:
-            return self.read_everything("afresh: a lateness needs moments, and the watermark is a whole number")
+        check_lateness(self.pipeline, last)
         cut = Cut(incremental.watermark, last - incremental.lateness if isinstance(last, datetime) else last)
         content = self._read(self.found.main, cut)
         if not count_rows(content):
-            return self._extraction(earlier.snapshot, last, {"read": 0, "new": 0}, "nothing new")
-        fitted = _fit(content, earlier.snapshot.columns)
+            return self._extraction(earlier.snapshot, last, {"read": 0, "new": 0}, "nothing new", earlier.facts)
+        fitted = fit_types(content, earlier.snapshot.columns)
         if fitted is None:
             return self.read_everything("afresh: the source's columns changed")
         largest = largest_value(fitted, incremental.watermark)
         if largest is not None and type(largest) is not type(last):
             return self.read_everything("afresh: the watermark is of another type")
-        changes = find_changes(self.artifacts, earlier.snapshot.rows, fitted, cut=cut, last=last, key=incremental.key)
+        before, facts = earlier.snapshot.rows, earlier.facts
+        changes = find_changes(self.artifacts, before, fitted, cut=cut, last=last, key=incremental.key, facts=facts)
         counts = {
             "read": changes.n_read,
             "new": changes.n_new,
@@ -149,8 +159,14 @@ class _Plan:
         }
         watermark = last if largest is None else max(last, largest)
         if changes.is_empty:
-            return self._extraction(earlier.snapshot, watermark, counts, "nothing new")
-        return self._extraction(self._grow(earlier.snapshot, fitted, changes), watermark, counts, "what is new")
+            return self._extraction(earlier.snapshot, watermark, counts, "nothing new", facts)
+        compacted = self._compact(earlier)
+        if compacted is not None:
+            before, facts = compacted.snapshot.rows, compacted.facts
+            changes = find_changes(self.artifacts, before, fitted, cut=cut, last=last, key=incremental.key, facts=facts)
+        grown = self._grow((compacted or earlier).snapshot, fitted, changes)
+        extraction = self._extraction(grown, watermark, counts, "what is new", facts)
+        return replace(extraction, compacted=compacted)
 
     def read_new_files(self, earlier: Earlier, states: FileStates) -> Extraction:
         before: FileStates = earlier.state.get("files") or {}
@@ -163,23 +179,58 @@ class _Plan:
         if not new:
             return self._extraction(earlier.snapshot, None, {"read": 0, "new": 0}, "nothing new")
         content = self._read(new, None)
-        fitted = _fit(content, earlier.snapshot.columns)
+        fitted = fit_types(content, earlier.snapshot.columns)
         if fitted is None:
             return self.read_everything("afresh: a new file has other columns")
         n_rows = count_rows(fitted)
         if not n_rows:
             return self._extraction(earlier.snapshot, None, {"read": 0, "new": 0}, "nothing new")
-        segment = self._store(fitted)
-        rows = Rows(segments=(*earlier.snapshot.rows.segments, segment), time=self.pipeline.spec.time)
-        snapshot = _snapshot(rows, _merge(earlier.snapshot.columns, content_types(fitted)), earlier.snapshot.digest)
-        return self._extraction(snapshot, None, {"read": n_rows, "new": n_rows}, f"{len(new)} new files")
+        compacted = self._compact(earlier)
+        parent = (compacted or earlier).snapshot
+        rows = Rows(segments=(*parent.rows.segments, self._store(fitted)), time=self.pipeline.spec.time)
+        snapshot = self._snapshot(rows, merge_types(parent.columns, content_types(fitted)), parent.digest)
+        extraction = self._extraction(snapshot, None, {"read": n_rows, "new": n_rows}, f"{len(new)} new files")
+        return replace(extraction, compacted=compacted)
+
+    def _compact(self, earlier: Earlier) -> Earlier | None:
+        """Merge small segments of an earlier snapshot, before it grows; None where it has few of them.
+
+        It becomes a snapshot of its own, between the earlier one and what grows out of it, so that what is new
+        stays apart from what was only merged.
+        """
+        rows = compact_rows(self.artifacts, earlier.snapshot.rows)
+        if rows == earlier.snapshot.rows:
+            return None
+        snapshot = earlier.snapshot.model_copy(update={"rows": rows, "parent": earlier.snapshot.digest})
+        return Earlier(snapshot, {**earlier.state, **self._facts(snapshot, earlier.facts)})
 
     def _read(self, files: list[SourceFile] | None, cut: Cut | None, name: str = "rows") -> Content:
         into = self.into / name
         into.mkdir(exist_ok=True)
         content = read_rows(self.pipeline.spec.extract.main_source, self.site, into, files=files, cut=cut)
         if self.sides and count_rows(content):
-            content, _ = join_sides(content, self.sides, into)
+            content, unmatched = join_sides(content, self.sides, into)
+            self.unmatched.update(unmatched)
+        return self._shape(content, into, files)
+
+    def _read_groups(self, groups: list[list[SourceFile]]) -> list[Content]:
+        """Read groups of files that become a segment each; of several, none stays in memory."""
+        if len(groups) == 1:
+            return [self._read(groups[0], None)]
+        files, paths = [file for (file,) in groups], [Path(file.address) for (file,) in groups]
+        ready = set() if self.sides else find_ready(files, paths, self.site)
+        look_at_order([path for path in paths if path in ready], self.pipeline.spec.time)
+        contents = []
+        for number, (file, path) in enumerate(zip(files, paths, strict=True)):
+            name = f"part-{number}"
+            (self.into / name).mkdir()
+            if path in ready:
+                contents.append(self._shape(path, self.into / name, [file]))
+            else:
+                contents.append(keep_in_file(self._read([file], None, name), self.into / name))
+        return contents
+
+    def _shape(self, content: Content, into: Path, files: list[SourceFile] | None) -> Content:
         shaped = shape_rows(content, self.pipeline, into, latest=self.latest)
         check_unchanged(self._name, files or [])
         return shaped
@@ -199,61 +250,47 @@ class _Plan:
             chosen = choose_rows(content, changes.added, self.into)
             segment = self._store(chosen)
         rows = apply_changes(self.artifacts, before.rows, changes, segment)
-        return _snapshot(rows, _merge(before.columns, content_types(content)), before.digest)
+        return self._snapshot(rows, merge_types(before.columns, content_types(content)), before.digest)
+
+    def _snapshot(self, rows: Rows, columns: dict[str, ColumnType], parent: str | None) -> Snapshot:
+        firsts = [segment.first for segment in rows.segments if segment.first is not None]
+        lasts = [segment.last for segment in rows.segments if segment.last is not None]
+        return Snapshot(
+            rows=rows,
+            columns=columns,
+            first=min(firsts, default=None),
+            watermark=max(lasts, default=None),
+            parent=parent,
+            unmatched={name: count for name, count in self.unmatched.items() if count},
+        )
 
     def _extraction(
-        self, snapshot: Snapshot, watermark: Watermark | None, counts: dict[str, int], how: str
+        self,
+        snapshot: Snapshot,
+        watermark: Watermark | None,
+        counts: dict[str, int],
+        how: str,
+        known: Facts = MappingProxyType({}),
     ) -> Extraction:
-        state = {
+        missed = {f"without a row in {name!r}": count for name, count in self.unmatched.items() if count}
+        counts = counts | missed
+        state: dict[str, Any] = {
             "files": self.found.states,
             "sides": self.digests,
             "watermark": watermark,
             "counts": counts,
             "how": how,
         }
-        return Extraction(snapshot, snapshot, as_document(state), counts, how)
+        return Extraction(snapshot, snapshot, as_document({**state, **self._facts(snapshot, known)}), counts, how)
+
+    def _facts(self, snapshot: Snapshot, known: Facts) -> dict[str, Any]:
+        incremental = self.pipeline.spec.extract.incremental
+        if incremental is None:
+            return {}
+        column, key = incremental.watermark, incremental.key
+        facts = gather_facts(self.artifacts, snapshot.rows, known, watermark=column, key=key)
+        return {_SEGMENTS: {digest: one.model_dump(mode="json") for digest, one in facts.items()}}
 
     @property
     def _name(self) -> str:
         return name_source(self.pipeline.spec.extract.main_source)
-
-
-def _snapshot(rows: Rows, columns: dict[str, ColumnType], parent: str | None) -> Snapshot:
-    firsts = [segment.first for segment in rows.segments if segment.first is not None]
-    lasts = [segment.last for segment in rows.segments if segment.last is not None]
-    return Snapshot(
-        rows=rows,
-        columns=columns,
-        first=min(firsts, default=None),
-        watermark=max(lasts, default=None),
-        parent=parent,
-    )
-
-
-def _fit(content: Content, columns: dict[str, ColumnType]) -> Content | None:
-    """Write new rows in the types of the old ones; None where they have other columns, or types that do not meet."""
-    found = content_types(content)
-    if found.keys() != columns.keys():
-        return None
-    numbers = {"integer", "number"}
-    odd = [name for name in found if found[name] != columns[name] and not {found[name], columns[name]} <= numbers]
-    if not odd:
-        return content
-    if isinstance(content, Path) or any(content[name].null_count < content.num_rows for name in odd):
-        return None
-    # A column without any value has no type of its own.
-    fields = [
-        pa.field(item.name, _NULL_TYPES[columns[item.name]] if item.name in odd else item.type)
-        for item in read_schema(content)
-    ]
-    return content.cast(pa.schema(fields))
-
-
-def _merge(before: dict[str, ColumnType], now: dict[str, ColumnType]) -> dict[str, ColumnType]:
-    return {name: kind if now[name] == kind else "number" for name, kind in before.items()}
-
-
-def _read_watermark(value: object) -> Watermark | None:
-    if isinstance(value, str):
-        return as_utc(datetime.fromisoformat(value))
-    return value if isinstance(value, int) else None

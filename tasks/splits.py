@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,11 @@ from base.pipeline import PipelineSpec, SplitSpec
 from base.references import Part, Rows
 from base.rows.reading import load_rows
 
+FEWEST_UNSEEN = 100
+"""With fewer rows that the champion has not learnt from, nothing could be told of it."""
+
 _MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH_KEY = "everfit's groups"  # pandas asks for 16 bytes
 # A row without a group is hashed by its number, which must not be met among the groups' own numbers.
 _ALONE = np.uint64(0x9E3779B97F4A7C15)
@@ -56,8 +60,17 @@ class Split:
         return {why: count for why, count in counts.items() if count}
 
 
-def split_rows(artifacts: ArtifactStore, rows: Rows, spec: PipelineSpec) -> Split:
-    """Split stored rows as the definition says, reading their time and groups alone."""
+def split_rows(
+    artifacts: ArtifactStore, rows: Rows, spec: PipelineSpec, *, seen_until: datetime | None = None
+) -> Split:
+    """Split stored rows as the definition says, reading their time and groups alone.
+
+    Parameters
+    ----------
+    seen_until : datetime, optional
+        Up to when the champion has learnt. A test part that would begin before that begins right after it: rows that
+        the champion knows cannot judge it, and the challenger shall know them too.
+    """
     split = spec.prepare.split
     columns = [*([] if spec.time is None else [spec.time]), *split.groups]
     if not columns:
@@ -68,6 +81,10 @@ def split_rows(artifacts: ArtifactStore, rows: Rows, spec: PipelineSpec) -> Spli
         return split_by_group(groups, split) if groups is not None else split_moments(np.arange(rows.n_rows), split)
     moments: Positions = table[spec.time].cast("int64").to_numpy()
     gap = spec.extract.label_delay if split.gap is None else split.gap
+    if seen_until is not None and len(moments):
+        n_new = len(moments) - int(np.searchsorted(moments, (seen_until - _EPOCH) // _MICROSECOND, side="right"))
+        if FEWEST_UNSEEN <= n_new < split.test * len(moments):
+            split = split.model_copy(update={"test": n_new / len(moments)})
     return split_moments(moments, split, gap=gap // _MICROSECOND, groups=groups)
 
 
@@ -148,16 +165,33 @@ def split_by_time(moments: Positions, validation: float, test: float) -> tuple[P
     """
     n_rows = len(moments)
     wanted = [round(n_rows * (1 - validation - test)), round(n_rows * (1 - test))]
-    changes = np.flatnonzero(np.diff(moments)) + 1
-    if len(changes) >= 2:
-        last = int(np.argmin(np.abs(changes - wanted[1])))
-        last = max(last, 1)
-        first = int(np.argmin(np.abs(changes[:last] - wanted[0])))
-        wanted = [int(changes[first]), int(changes[last])]
+    if n_rows and (first := _next_change(moments, 0)) < (last := _change_at_or_before(moments, n_rows - 1)):
+        stop = max(_nearest_change(moments, wanted[1], first, last), _next_change(moments, first))
+        wanted = [_nearest_change(moments, wanted[0], first, _change_at_or_before(moments, stop - 1)), stop]
     elif n_rows >= 3:
         last = min(max(wanted[1], 2), n_rows - 1)
         wanted = [min(max(wanted[0], 1), last - 1), last]
     return Part(start=0, stop=wanted[0]), Part(start=wanted[0], stop=wanted[1]), Part(start=wanted[1], stop=n_rows)
+
+
+def _next_change(moments: Positions, row: int) -> int:
+    """Return where another moment than that of a row begins; the number of rows where none does."""
+    return int(np.searchsorted(moments, moments[row], side="right"))
+
+
+def _change_at_or_before(moments: Positions, row: int) -> int:
+    """Return where the moment of a row begins."""
+    return int(np.searchsorted(moments, moments[row], side="left"))
+
+
+def _nearest_change(moments: Positions, wanted: int, first: int, last: int) -> int:
+    """Return the change of moment, of those from *first* to *last*, that is nearest to a row; the earlier of two."""
+    if wanted <= first:
+        return first
+    if wanted >= last:
+        return last
+    before, after = _change_at_or_before(moments, wanted), _next_change(moments, wanted)
+    return before if wanted - before <= after - wanted else after
 
 
 def number_groups(columns: pa.Table) -> Positions:

@@ -1,48 +1,99 @@
-"""Train: fit the declared estimators, choose by the newest rows that none of them saw."""
+"""Train: fit the declared estimators, choose by newer rows that none of them saw, fit the choice on its window."""
 
 from __future__ import annotations
 
 import logging
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from sqlmodel import Session
 
-from base.artifacts import ArtifactStore
+from base.artifacts import Artifact, ArtifactStore
 from base.errors import DefinitionError, RunFailed
 from base.fingerprint import digest_document
-from base.judged import Candidate, Candidates
-from base.metrics import Task, row_losses
-from base.model_files import dump_model
-from base.references import Part, TrainingData
-from base.train_spec import EstimatorSpec, TrainSpec
+from base.judged import Candidate, Candidates, Recipe, WindowChoice
+from base.metrics import Task
+from base.references import TrainingData, ValidatedData
+from base.train_spec import EstimatorSpec, SearchSpec, TrainingWindow, TrainSpec
+from registry.experiments import FailedFits, record_experiments
 from tasks.estimators import DEFAULT_ESTIMATORS, build_estimator
-from tasks.execution import RunReference, execute_step, open_context
+from tasks.execution import RunContext, RunReference, execute_step, open_context
+from tasks.fit_jobs import FitJob, FitResult, Ground, run_job, store_model
+from tasks.fits import check_answers, predict, select_window
+from tasks.folds import Fold, Timeline, load_timeline, make_folds, store_folds
+from tasks.parallel_fits import fit_stored, parallel_fits
 from tasks.prepared_rows import TARGET, load_prepared, load_trial
+from tasks.run_record import find_champion
+from tasks.search import Entrant, RunJobs, enter_candidates, plan_size, search
+from tasks.windows import EXPANDING, Race, describe_window, race_windows
+
+__all__ = ["check_answers", "predict", "train_candidates", "train_step"]
 
 _log = logging.getLogger(__name__)
 # Rows by which a fit is known to answer with numbers at all.
 _ROWS_LOOKED_AT = 1_000
+# The last fit has more rows than a fold's; one that takes ten times the whole comparison will not end.
+_PATIENCE = 10
+
+
+class NothingFitted(RunFailed):
+    """Every candidate failed; ``candidates`` say why."""
+
+    def __init__(self, message: str, candidates: Sequence[Candidate]) -> None:
+        super().__init__(message)
+        self.candidates = tuple(candidates)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where fits are done when they are many, or may have to be ended.
+
+    Attributes
+    ----------
+    parallel : function of Ground
+        Gives a context whose value does jobs.
+    alone : function of FitJob and Ground
+        Does one job in a process that is ended when it takes too long.
+    """
+
+    parallel: Callable[[Ground], AbstractContextManager[RunJobs]]
+    alone: Callable[[FitJob, Ground], FitResult]
 
 
 def train_candidates(
-    data: TrainingData, spec: TrainSpec, artifacts: ArtifactStore, *, task: Task, threads: int
+    data: TrainingData,
+    spec: TrainSpec,
+    artifacts: ArtifactStore,
+    *,
+    task: Task,
+    threads: int,
+    timeline: Timeline | None = None,
+    champion: Recipe | None = None,
+    workshop: Workshop | None = None,
 ) -> Candidates:
-    """Fit each estimator on the train part, choose by loss on the validation part, fit the choice on both.
+    """Compare the candidates, choose a training window, and fit the best candidate on it.
 
-    One estimator alone has nothing to be chosen from, and is fitted once. An estimator that raises, or
-    predicts what is no number, is recorded with its error and the others go on.
+    Without a search, each estimator is fitted on the train part and judged on the validation part; one alone has
+    nothing to be chosen from, and is fitted once. With a search, candidates are drawn and compared over folds.
+    One that raises, does not converge, predicts what is no number or takes too long is recorded with its error, and
+    the others go on. The last fit is on the window's rows before ``validation.stop``.
 
     Parameters
     ----------
     threads : int
         OpenMP threads of one fit.
+    timeline : Timeline, optional
+        When the rows happened; without it there is no race of windows, and folds are by the rows' order.
+    champion : Recipe, optional
+        What the champion was made by: a candidate of each search, and its window one of each race.
+    workshop : Workshop, optional
+        Default: every fit is done here, one after the other, and none can be ended.
 
     Raises
     ------
@@ -53,164 +104,263 @@ def train_candidates(
     """
     from threadpoolctl import threadpool_limits
 
-    specs = spec.estimators or (DEFAULT_ESTIMATORS[task],)
-    frame = load_prepared(data, artifacts)
-    # What is compared on the validation part may have learnt nothing from it, its features neither.
-    trial = load_trial(data, artifacts) if data.trial is not None and len(specs) > 1 else frame
-    candidates: list[Candidate] = []
+    training = _Training(data, spec, artifacts, task, threads, timeline or Timeline(), champion, workshop)
     with threadpool_limits(threads):
+        return training.run()
+
+
+@dataclass(frozen=True)
+class _Training:
+    data: TrainingData
+    spec: TrainSpec
+    artifacts: ArtifactStore
+    task: Task
+    threads: int
+    timeline: Timeline
+    champion: Recipe | None
+    workshop: Workshop | None
+
+    def run(self) -> Candidates:
+        specs = self.spec.estimators or (DEFAULT_ESTIMATORS[self.task],)
+        frame = load_prepared(self.data, self.artifacts)
         for estimator in specs:
             # A wrong name or parameter is told before anything is fitted, not after an hour.
-            build_estimator(estimator, data, frame[TARGET].to_numpy()[: data.train.stop], seed=spec.seed)
-        for estimator in specs:
-            tried = _try_estimator(estimator, data, trial, seed=spec.seed, task=task) if len(specs) > 1 else None
-            candidates.append(tried or Candidate(estimator=estimator.estimator, parameters=estimator.parameters))
+            build_estimator(estimator, self.data, frame[TARGET].to_numpy()[: self.data.train.stop], seed=self.spec.seed)
+        is_chosen = len(specs) > 1 or self.spec.is_search
+        needs_trial = self.data.trial is not None and (is_chosen or self.spec.window is None)
+        # What is compared on the validation part may have learnt nothing from it, its features neither.
+        trial = load_trial(self.data, self.artifacts) if needs_trial else frame
+        candidates, folds = self._compare(specs, trial) if is_chosen else ([_declared(specs[0])], "")
+        # The race is run with what has been chosen: another estimator may want another past.
+        window = self._choose_window(candidates[_best(candidates)], trial)
         model = None
         while model is None:
             chosen = _best(candidates)
-            started = time.perf_counter()
-            model, error = _fit_chosen(specs[chosen], data, frame, seed=spec.seed)
-            seconds = candidates[chosen].fit_seconds + time.perf_counter() - started
-            update = {"error": error, "fit_seconds": seconds}
-            candidates[chosen] = candidates[chosen].model_copy(update=update)
-    return Candidates(
-        candidates=tuple(candidates),
-        chosen=chosen,
-        model=artifacts.put_bytes(dump_model(model), suffix=".skops"),
-        seed=spec.seed,
-    )
+            model, candidates[chosen] = self._fit_last(candidates[chosen], window.window, frame)
+        kept = self._last_rows(window.window)
+        return Candidates(
+            candidates=tuple(candidates),
+            chosen=chosen,
+            model=model if isinstance(model, Artifact) else store_model(model, self.artifacts),
+            seed=self.spec.seed,
+            window=window.model_copy(update={"n_rows": len(kept)}),
+            folds=folds,
+        )
+
+    def _compare(self, specs: Sequence[EstimatorSpec], frame: Any) -> tuple[list[Candidate], str]:
+        rules = self.spec.search or SearchSpec()
+        n_folds = rules.folds if self.spec.is_search else 1
+        folds = make_folds(self.data, self.timeline, n_folds, window=self.spec.window)
+        n_rows = len(folds[-1].learnt)
+        if self.spec.is_search:
+            known = self.champion is not None and any(one.estimator == self.champion.estimator for one in specs)
+            size = plan_size(rules, len(folds), n_rows, n_protected=len(specs) + known)
+            entrants = enter_candidates(specs, size, seed=self.spec.seed, champion=self.champion)
+        else:
+            entrants = [Entrant(one.estimator, one.parameters) for one in specs]
+            rules = rules.model_copy(update={"fits": len(specs)})
+        with self._jobs(folds, frame) as run:
+            until = None if rules.seconds is None else time.time() + rules.seconds
+            search(
+                entrants,
+                rules,
+                run,
+                n_folds=len(folds),
+                n_rows=n_rows,
+                until=until,
+                fit_seconds=self.spec.fit_seconds,
+            )
+        told = self._describe_folds(folds, entrants)
+        if all(entrant.is_spent for entrant in entrants):
+            # A budget too small to compare anything is no reason to have no model.
+            entrants[0].error = None
+            told += f"; the budget was spent before anything was compared: {entrants[0].estimator} is taken as it is"
+        return [entrant.candidate() for entrant in entrants], told
+
+    def _jobs(self, folds: Sequence[Fold], frame: Any) -> AbstractContextManager[RunJobs]:
+        """Do jobs in the workshop where there is something to gain by it, else here."""
+        if self.workshop is not None and (self.spec.is_search or self.spec.fit_seconds is not None):
+            return self.workshop.parallel(self._ground(folds))
+        ground = self._ground(())
+        return nullcontext(lambda jobs: [run_job(job, ground, frame, folds[job.fold])[0] for job in jobs])
+
+    def _ground(self, folds: Sequence[Fold]) -> Ground:
+        stored = store_folds(list(folds), self.artifacts) if folds else self.data.artifact
+        return Ground(data=self.data, task=self.task, seed=self.spec.seed, threads=self.threads, folds=stored)
+
+    def _choose_window(self, candidate: Candidate, frame: Any) -> WindowChoice:
+        if self.spec.window is not None:
+            return WindowChoice(
+                window=self.spec.window, reason=f"{describe_window(self.spec.window)}, as the definition says"
+            )
+        race = Race(
+            spec=EstimatorSpec(estimator=candidate.estimator, parameters=candidate.parameters),
+            ground=self._ground(()),
+            frame=frame,
+            fold=make_folds(self.data, self.timeline, 1)[-1],
+            timeline=self.timeline,
+        )
+        return race_windows(race, champion=None if self.champion is None else self.champion.window)
+
+    def _last_rows(self, window: TrainingWindow) -> Any:
+        stop = self.data.validation.stop
+        return select_window(window, stop, self.timeline.moments)
+
+    def _fit_last(self, candidate: Candidate, window: TrainingWindow, frame: Any) -> tuple[Any | None, Candidate]:
+        fold = Fold(
+            self._last_rows(window),
+            np.arange(self.data.validation.start, self.data.validation.stop)[:_ROWS_LOOKED_AT],
+        )
+        job = FitJob(
+            estimator=candidate.estimator,
+            parameters=candidate.parameters,
+            fold=0,
+            seconds=self._patience(candidate),
+            is_last=True,
+        )
+        model: Any
+        if job.seconds is not None and self.workshop is not None:
+            result = self.workshop.alone(job, self._ground([fold]))
+            model = result.model
+        else:
+            result, model = run_job(job, self._ground(()), frame, fold)
+        if result.wrong_definition and candidate.origin == "declared":
+            raise DefinitionError(result.error or "", key="train.estimators")
+        update = {
+            "error": result.error,
+            "fit_seconds": candidate.fit_seconds + result.seconds,
+            "n_fits": candidate.n_fits + 1,
+            "n_rows": len(fold.learnt),
+        }
+        return model if result.error is None else None, candidate.model_copy(update=update)
+
+    def _patience(self, candidate: Candidate) -> float | None:
+        """Tell how long the last fit may take: where there is a budget, ten times that."""
+        if self.spec.fit_seconds is not None:
+            return self.spec.fit_seconds
+        if self.spec.search is None or self.spec.search.seconds is None:
+            return None
+        return _PATIENCE * max(self.spec.search.seconds, candidate.fit_seconds)
+
+    def _describe_folds(self, folds: Sequence[Fold], entrants: Sequence[Entrant]) -> str:
+        sizes = ", ".join(f"{len(fold.learnt):,} → {len(fold.judged):,}" for fold in folds)
+        why = ""
+        if self.spec.is_search and self.data.trial is not None:
+            why = "; one alone, since fitted features have learnt from the train part"
+        n_fits = sum(entrant.n_fits for entrant in entrants)
+        return f"{len(entrants)} candidates, {n_fits} fits, {len(folds)} folds (rows learnt → judged: {sizes}){why}"
 
 
-def fit(spec: EstimatorSpec, data: TrainingData, frame: pd.DataFrame, part: Part, *, seed: int) -> Any:
-    """Fit an estimator on one part of the prepared rows; those of a class too rare to learn are left out.
-
-    Raises
-    ------
-    DefinitionError
-        If the estimator refuses one of its parameters.
-    """
-    rows = frame.iloc[part.start : part.stop]
-    if data.classes is not None:
-        rows = rows[rows[TARGET] >= 0]
-    target = rows[TARGET].to_numpy()
-    model = build_estimator(spec, data, target, seed=seed)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            model.fit(rows[list(data.features)], target)
-        except ValueError as error:
-            if type(error).__name__ != "InvalidParameterError":  # scikit-learn's, which it does not export
-                raise
-            raise DefinitionError(f"estimator {spec.estimator!r}: {error}", key="train.estimators") from error
-    for message in sorted({str(warning.message).splitlines()[0] for warning in caught if str(warning.message)}):
-        _log.warning("%s: %s", spec.estimator, message)
-    return model
-
-
-def predict(model: Any, features: pd.DataFrame, *, n_classes: int | None) -> npt.NDArray[np.float64]:
-    """Predict features; classes that the model was not shown get probability 0.
-
-    Returns
-    -------
-    array of shape (n_rows, n_classes) or (n_rows,)
-    """
-    if n_classes is None:
-        return np.asarray(model.predict(features), dtype=np.float64)
-    known = np.asarray(model.predict_proba(features), dtype=np.float64)
-    if known.ndim != 2 or known.shape[1] >= n_classes:
-        return known
-    full = np.zeros((len(known), n_classes))
-    full[:, np.asarray(model.classes_, dtype=np.intp)] = known
-    return full
-
-
-def _try_estimator(spec: EstimatorSpec, data: TrainingData, frame: pd.DataFrame, *, seed: int, task: Task) -> Candidate:
-    started = time.perf_counter()
-    loss, error = None, None
-    try:
-        model = fit(spec, data, frame, data.train, seed=seed)
-        target, answers = _predict_validation(model, data, frame)
-        loss = float(row_losses(task, target, answers).mean())
-    except DefinitionError:
-        raise
-    except Exception as failure:
-        error = _describe(failure)
-    return Candidate(
-        estimator=spec.estimator,
-        parameters=spec.parameters,
-        validation_loss=loss,
-        fit_seconds=time.perf_counter() - started,
-        error=error,
-    )
-
-
-def _fit_chosen(
-    spec: EstimatorSpec, data: TrainingData, frame: pd.DataFrame, *, seed: int
-) -> tuple[Any | None, str | None]:
-    try:
-        model = fit(spec, data, frame, Part(start=data.train.start, stop=data.validation.stop), seed=seed)
-        _predict_validation(model, data, frame, most=_ROWS_LOOKED_AT)
-    except DefinitionError:
-        raise
-    except Exception as failure:
-        return None, _describe(failure)
-    return model, None
-
-
-def _predict_validation(
-    model: Any, data: TrainingData, frame: pd.DataFrame, *, most: int | None = None
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-    rows = frame.iloc[data.validation.start : data.validation.stop].iloc[:most]
-    n_classes = None if data.classes is None else len(data.classes)
-    answers = predict(model, rows[list(data.features)], n_classes=n_classes)
-    check_answers(answers, n_rows=len(rows), n_classes=n_classes)
-    return rows[TARGET].to_numpy(), answers
-
-
-def check_answers(answers: npt.NDArray[np.float64], *, n_rows: int, n_classes: int | None) -> None:
-    """Refuse answers that cannot be judged.
-
-    Raises
-    ------
-    RunFailed
-        If one is no number, or their shape is not one answer for each row.
-    """
-    expected = (n_rows,) if n_classes is None else (n_rows, n_classes)
-    if answers.shape != expected:
-        raise RunFailed(f"it predicts an array of shape {answers.shape}, expected {expected}")
-    wrong = int((~np.isfinite(answers)).reshape(n_rows, -1).any(axis=1).sum())
-    if wrong:
-        raise RunFailed(f"it predicts what is no number for {wrong:,} of {n_rows:,} rows")
-
-
-def _describe(failure: Exception) -> str:
-    if isinstance(failure, RunFailed):
-        return str(failure)
-    return f"{type(failure).__name__}: {failure}".strip().splitlines()[0].rstrip(": ")
+def _declared(spec: EstimatorSpec) -> Candidate:
+    return Candidate(estimator=spec.estimator, parameters=spec.parameters)
 
 
 def _best(candidates: Sequence[Candidate]) -> int:
+    """Return the candidate of the least loss among those that came furthest."""
     alive = [index for index, candidate in enumerate(candidates) if candidate.error is None]
     if not alive:
-        reasons = "; ".join(f"{candidate.estimator}: {candidate.error}" for candidate in candidates)
-        raise RunFailed(
-            f"no estimator could be fitted ({reasons}); the champion stays, mend what is said or take another estimator"
+        reasons = "; ".join(dict.fromkeys(f"{candidate.estimator}: {candidate.error}" for candidate in candidates))
+        raise NothingFitted(
+            f"no estimator could be fitted ({reasons}); the champion stays, mend what is said or take "
+            "another estimator",
+            candidates,
         )
-    losses = [candidates[index].validation_loss for index in alive]
-    return alive[int(np.argmin([np.inf if loss is None else loss for loss in losses]))]
+    furthest = max((candidates[index].share, len(candidates[index].fold_losses)) for index in alive)
+    equals = [index for index in alive if (candidates[index].share, len(candidates[index].fold_losses)) == furthest]
+    losses = [candidates[index].validation_loss for index in equals]
+    return equals[int(np.argmin([np.inf if loss is None else loss for loss in losses]))]
 
 
 @task(name="train", cache_policy=NO_CACHE)
-def train_step(run: RunReference, data: TrainingData) -> Candidates:
-    """Fit the declared estimators, or reuse the fits of the same rows, parameters and seed."""
+def train_step(run: RunReference, data: TrainingData, validated: ValidatedData) -> Candidates:
+    """Compare and fit the declared estimators, or reuse the fits of the same rows, parameters and seed."""
     context = open_context(run)
-    spec, threads = context.pipeline.spec, context.settings.fit_threads
-    return execute_step(
-        context,
-        "train",
-        lambda: train_candidates(data, spec.train, context.registry.artifacts, task=spec.task, threads=threads),
-        output=Candidates,
-        parameters={"train": spec.train.model_dump(mode="json"), "task": spec.task, "threads": threads},
-        inputs={"data": digest_document(data.model_dump(mode="json"))},
-        log=get_run_logger(),
+    spec = context.pipeline.spec
+    champion = _champion_recipe(context)
+    fitted: list[Candidates] = []
+
+    def work() -> Candidates:
+        artifacts = context.registry.artifacts
+        fitted.append(
+            train_candidates(
+                data,
+                spec.train,
+                artifacts,
+                task=spec.task,
+                threads=context.settings.fit_threads,
+                timeline=load_timeline(data, validated.good, spec, artifacts),
+                champion=champion,
+                workshop=make_workshop(context),
+            )
+        )
+        return fitted[0]
+
+    def record(session: Session) -> None:
+        record_experiments(session, run_id=run.id, pipeline=spec.name, fitted=fitted[0])
+
+    try:
+        candidates = execute_step(
+            context,
+            "train",
+            work,
+            output=Candidates,
+            parameters={
+                "train": spec.train.model_dump(mode="json"),
+                "task": spec.task,
+                "time": spec.time,
+                "split": spec.prepare.split.model_dump(mode="json"),
+                "threads": context.settings.fit_threads,
+            },
+            inputs={
+                "data": digest_document(data.model_dump(mode="json")),
+                **({} if champion is None else {"champion": digest_document(champion.model_dump(mode="json"))}),
+            },
+            log=get_run_logger(),
+            also=record,
+        )
+    except NothingFitted as failure:
+        with context.registry.database.write() as session:
+            failed = FailedFits(failure.candidates, spec.train.seed)
+            record_experiments(session, run_id=run.id, pipeline=spec.name, fitted=failed)
+        raise
+    _tell(candidates)
+    return candidates
+
+
+def make_workshop(context: RunContext) -> Workshop:
+    """Let the fits of a run be done by Prefect's task runner, and one that may be ended in a process of its own."""
+    settings = context.settings
+
+    def alone(job: FitJob, ground: Ground) -> FitResult:
+        return fit_stored(job, ground, settings.home.absolute(), apart=True)
+
+    return Workshop(parallel=lambda ground: parallel_fits(settings, ground), alone=alone)
+
+
+def _champion_recipe(context: RunContext) -> Recipe | None:
+    """Find what the champion was made by, where that changes what a training does."""
+    spec = context.pipeline.spec
+    if not spec.train.is_search and spec.train.window is not None:
+        return None
+    manifest = find_champion(context.registry, context.run, context.pipeline.name).load()
+    if manifest is None or manifest.task != spec.task:
+        return None
+    if not spec.train.is_search and manifest.window in (None, EXPANDING):
+        return None  # all history is raced anyway
+    return Recipe(
+        estimator=manifest.estimator,
+        parameters=manifest.parameters,
+        window=manifest.window or EXPANDING,
+        seed=manifest.seed,
     )
+
+
+def _tell(candidates: Candidates) -> None:
+    log = get_run_logger()
+    if candidates.folds:
+        log.info("train: %s", candidates.folds)
+    for candidate in candidates.candidates:
+        if candidate.error is not None:
+            log.warning("train: %s %s failed: %s", candidate.estimator, candidate.parameters, candidate.error)
+    if candidates.window is not None:
+        log.info("train: window: %s", candidates.window.reason)

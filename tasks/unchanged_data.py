@@ -10,7 +10,8 @@ from base.documents import as_document
 from base.fingerprint import digest_document
 from base.pipeline import Pipeline
 from base.references import Snapshot
-from registry.ledger import append_decision
+from registry.approvals import WAITING
+from registry.ledger import Rule, append_decision
 from registry.runs import LeaseLost, finish_run
 from registry.store import Registry
 from registry.tables import Run, SnapshotRow, StepExecution
@@ -21,6 +22,7 @@ UNCHANGED = "unchanged"
 
 # A run records at most two snapshots, and no other run of its pipeline goes on beside it.
 _NEWEST = 5
+_SHOWN = 12
 
 
 def find_equal_run(registry: Registry, run: RunReference, pipeline: Pipeline, snapshot: Snapshot) -> Run | None:
@@ -37,7 +39,7 @@ def find_equal_run(registry: Registry, run: RunReference, pipeline: Pipeline, sn
             .join(StepExecution, col(StepExecution.run_id) == col(Run.id))
             .where(
                 Run.pipeline_version == run.pipeline_version,
-                col(Run.status).in_(["promoted", "kept"]),
+                col(Run.status).in_(["promoted", "kept", WAITING]),
                 StepExecution.step == "extract",
                 StepExecution.output_digest == digest_document(as_document(snapshot.model_dump(mode="json"))),
             )
@@ -69,6 +71,8 @@ def close_unchanged(
             reason=reason,
             actor=actor,
             evidence={"snapshot": snapshot.digest, "trained_by": trained.id},
+            rule=Rule("nothing new"),
+            inputs={"snapshot": snapshot.digest, "pipeline_version": run.pipeline_version, "trained_by": trained.id},
         )
         model = row.pipeline
     extracted = describe_extraction(registry, run)
@@ -76,12 +80,31 @@ def close_unchanged(
 
 
 def describe_extraction(registry: Registry, run: RunReference) -> dict[str, Any]:
-    """Say how many rows this run read at its source, and what they were; nothing where it read none."""
+    """Say how many rows this run read at its source and what they were, or why it needed to read none.
+
+    Returns
+    -------
+    dict
+        ``extracted``, a count for each kind of row that was read, or ``extraction_reused``, the reason as text.
+    """
     with registry.database.read() as session:
-        pipeline = session.get_one(Run, run.id).pipeline
-        newest = select(SnapshotRow).where(SnapshotRow.pipeline == pipeline).order_by(col(SnapshotRow.id).desc())
-        row = next((row for row in session.exec(newest.limit(_NEWEST)) if row.state.get("run") == run.id), None)
-        return {} if row is None else {"extracted": row.state["counts"]}
+        this = session.get_one(Run, run.id)
+        query = select(SnapshotRow).where(SnapshotRow.pipeline == this.pipeline).order_by(col(SnapshotRow.id).desc())
+        newest = session.exec(query.limit(_NEWEST)).all()
+        row = next((row for row in newest if row.state.get("run") == run.id), None)
+        if row is not None:
+            counts = row.state["counts"]
+            used = f"the {row.n_rows:,} rows of snapshot {row.digest[:_SHOWN]} are used again"
+            return {"extracted": counts} if counts["read"] else {"extraction_reused": f"nothing new; {used}"}
+        taken = this.parameters.get("snapshot")
+        if taken is not None:
+            return {"extraction_reused": f"not read, since snapshot {str(taken)[:_SHOWN]} was asked for"}
+        step = select(StepExecution).where(StepExecution.run_id == run.id, StepExecution.step == "extract")
+        done = session.exec(step.order_by(col(StepExecution.id).desc())).first()
+        if done is None or done.reused_from is None:
+            return {}
+        by = session.get_one(StepExecution, done.reused_from).run_id
+        return {"extraction_reused": f"as run {by} found it; what that has extracted is used again"}
 
 
 def _asked_alike(one: Run, other: Run) -> bool:

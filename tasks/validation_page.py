@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from base.contract import ColumnType, ExpectationRule, Severity
+from base.errors import Fault
 from base.expectations.asking import ExpectationResult
 from base.pages import cards, page, section, table
 from base.pipeline import Pipeline
@@ -90,6 +91,8 @@ def render_validation(
     rules: Sequence[RuleLine],
     reasons: Mapping[str, int],
     good: Rows,
+    *,
+    faults: Sequence[Fault] = (),
 ) -> str:
     """Write the page.
 
@@ -97,6 +100,8 @@ def render_validation(
     ----------
     reasons : mapping of reason to number of rows
         Of the quarantined rows, each once.
+    faults : sequence of Fault, optional
+        Why the data are refused, if they are.
     """
     unlabelled = reasons.get(f"{pipeline.spec.target_column} is null", 0)
     n_bad = sum(reasons.values()) - unlabelled
@@ -113,14 +118,56 @@ def render_validation(
     parts = [
         f"<h1>Validation of {escape(pipeline.name)}</h1>",
         f"<p class='lead soft'>Snapshot {escape(snapshot.digest[:12])}{_period(snapshot)}</p>",
+        _refusal(faults),
         cards(figures),
         section("Set aside, against the limit", _limit(share, limit)),
         section("Why rows were set aside", _reasons(reasons)),
         section("Rules", _rules(rules, judged.n_rows)),
+        _unmatched(snapshot),
         section("Columns", _columns(pipeline, snapshot.columns)),
         section("Segments", _segments(judged, good)),
     ]
     return page(f"Validation of {pipeline.name}", "".join(parts), style=_STYLE)
+
+
+def render_refused_columns(
+    pipeline: Pipeline, snapshot: Snapshot, faults: Sequence[Fault], renames: Sequence[str]
+) -> str:
+    """Write the page of data whose rows were not judged, since their columns are not what the contract says."""
+    likely = "".join(f"<li>{escape(rename)}</li>" for rename in renames)
+    parts = [
+        f"<h1>Validation of {escape(pipeline.name)}</h1>",
+        f"<p class='lead soft'>Snapshot {snapshot.digest[:12]}{_period(snapshot)}, {snapshot.n_rows:,} rows</p>",
+        _refusal(faults),
+        section("Likely renames", f"<ul>{likely}</ul>") if renames else "",
+        _unmatched(snapshot),
+        section("Columns", _columns(pipeline, snapshot.columns)),
+    ]
+    return page(f"Validation of {pipeline.name}", "".join(parts), style=_STYLE)
+
+
+def _refusal(faults: Sequence[Fault]) -> str:
+    if not faults:
+        return ""
+    rows = [
+        [
+            escape(fault.column or "the table"),
+            escape(fault.found),
+            escape(fault.expected),
+            "–" if fault.n_rows is None else f"{fault.n_rows:,}",
+        ]
+        for fault in faults
+    ]
+    head = "<p class=bad>These data are refused: the run stopped, no model was made of them, the champion stays.</p>"
+    return section("Refused", head + table(["column", "found", "expected", "rows"], rows, n_texts=3))
+
+
+def _unmatched(snapshot: Snapshot) -> str:
+    if not snapshot.unmatched:
+        return ""
+    rows = [[escape(name), f"{count:,}"] for name, count in snapshot.unmatched.items()]
+    note = "<p class=soft>Of the rows that were read last; the columns of that source are null in them.</p>"
+    return section("Rows without a partner", table(["joined source", "rows"], rows, n_texts=1) + note)
 
 
 def _period(snapshot: Snapshot) -> str:
@@ -196,7 +243,9 @@ def _columns(pipeline: Pipeline, columns: Mapping[str, ColumnType]) -> str:
     rows = []
     for name in dict.fromkeys([*known, *columns]):
         rule, found = known.get(name), columns.get(name)
-        if found is None:
+        if found is None and rule is not None and rule.personal != "drop":
+            state = "<span class=bad>missing</span>"
+        elif found is None:
             state = "<span class=soft>dropped at extraction</span>"
         elif rule is None:
             state = "<span class=warn>new: the contract does not know it</span>" if known else ""

@@ -19,10 +19,13 @@ from base.pipeline import Pipeline
 from base.references import Trigger
 from base.rows.personal import has_personal, personal_key
 from base.settings import Settings
+from base.signatures import signing_keys
 from base.user_code import UserCode
-from registry.feature_views import resolve_views
+from registry.feature_views import given_columns, resolve_views
 from registry.manifest import ModelManifest
 from registry.store import open_registry
+from serving.first_load import Proof
+from serving.servability import remember_proof
 from tasks.data_validation import validate_data
 from tasks.evaluation import Champion, evaluate_model
 from tasks.extraction import extract_data
@@ -131,7 +134,8 @@ def train(
     artifacts, spec, code = registry.artifacts, pipeline.spec, UserCode(pipeline.code)
     with keep_run(pipeline, settings, as_of=as_of, trigger=trigger, reason="", prefect_run=None) as run:
         snapshot = extract_data(pipeline, artifacts, code=code, as_of=as_of, settings=settings)
-        validated = validate_data(snapshot, pipeline, artifacts, ExpectationsProcess())
+        given = given_columns(registry, pipeline)
+        validated = validate_data(snapshot, pipeline, artifacts, ExpectationsProcess(), given=given)
         views = resolve_views(registry, pipeline)
         data = prepare_data(validated, pipeline, artifacts, code=code, views=views)
         candidates = train_candidates(data, spec.train, artifacts, task=spec.task, threads=1)
@@ -151,8 +155,16 @@ def train(
         key = personal_key(settings) if has_personal(pipeline.contract) else None
         manifest = package_model(judged, pipeline, registry, code=code, trusted=(), key=key)
         promotion = promote_model(
-            manifest, judged, registry, run_id=run.id, pipeline_version=run.pipeline_version, actor="test"
+            manifest,
+            judged,
+            registry,
+            run_id=run.id,
+            pipeline_version=run.pipeline_version,
+            actor="test",
+            keys=signing_keys(settings),
         )
+        # As the promote step leaves it, which spares each test the process of a first load.
+        remember_proof(registry, manifest, Proof(agrees=True))
         close_run(registry, run, promotion, verdict.reason)
     registry.database.close()
     return Trained(judged, promotion, manifest, run.id)

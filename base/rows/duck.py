@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from base.cores import count_cores
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -15,10 +17,12 @@ _MEMORY_LIMIT = "1GB"
 
 
 @contextmanager
-def open_duckdb(*, memory_limit: str = _MEMORY_LIMIT, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_duckdb(
+    *, memory_limit: str = _MEMORY_LIMIT, threads: int | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection in memory that spills into a temporary folder, and close it.
 
-    It installs and loads no extension, and its time zone is UTC.
+    It installs and loads no extension, and its time zone is UTC. Without *threads* it uses all cores.
 
     Examples
     --------
@@ -32,7 +36,7 @@ def open_duckdb(*, memory_limit: str = _MEMORY_LIMIT, threads: int = 2) -> Itera
         connection = duckdb.connect(
             config={
                 "memory_limit": memory_limit,
-                "threads": threads,
+                "threads": threads or count_cores(),
                 "temp_directory": spill,
                 "preserve_insertion_order": True,
                 "autoinstall_known_extensions": False,

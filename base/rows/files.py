@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ ROW_GROUP = 100_000
 """Rows of one row group: small enough to be skipped, large enough to compress well."""
 
 _BATCH_ROWS = 65_536
-_NUMBER = "__everfit_number"
+_FILE = "__everfit_file"
 
 
 def stream_file(file: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -58,21 +59,42 @@ def has_loop_types(schema: pa.Schema) -> bool:
     return all(field.type in known for field in schema)
 
 
-def holds_nan(file: Path, schema: pa.Schema) -> bool:
-    """Tell whether any number of a file is NaN, which the loop writes as missing."""
+def find_nan(files: Sequence[Path], schema: pa.Schema) -> set[Path]:
+    """Find the files of one schema in which any number is NaN, which the loop writes as missing; one pass over all.
+
+    A file's statistics do not tell: who writes them leaves NaN out. DuckDB believes them nevertheless, and would
+    leave out row groups for a WHERE, or fold what it is asked to a constant; so it is told not to look at them.
+    """
     import pyarrow as pa
 
     names = [field.name for field in schema if field.type == pa.float64()]
-    if not names:
-        return False
-    any_nan = " OR ".join(f"bool_or(isnan({quote_name(name)}))" for name in names)
+    if not names or not files:
+        return set()
+    any_nan = " OR ".join(f"max(isnan({quote_name(name)})::TINYINT) = 1" for name in names)
+    rows = f"read_parquet([{', '.join(map(quote_text, files))}], filename = {quote_text(_FILE)})"
     with open_duckdb() as connection:
-        found: list[Any] = connection.execute(f"SELECT {any_nan} FROM read_parquet({quote_text(file)})").fetchall()
-    return bool(found[0][0])
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+        is_any: list[Any] = connection.execute(f"SELECT {any_nan} FROM {rows}").fetchall()
+        if not is_any[0][0]:
+            return set()
+        # A group for each file takes longer than one for all, and is made only where there is a NaN at all.
+        found: list[Any] = connection.execute(
+            f"SELECT {_FILE} FROM {rows} GROUP BY {_FILE} HAVING {any_nan}"
+        ).fetchall()
+    return {Path(name) for (name,) in found}
 
 
 def read_order(file: Path, time: str) -> tuple[bool, Any, Any]:
-    """Look at the time column alone: is it in order and without gaps, and where does it begin and end?"""
+    """Look at the time column alone: is it in order and without gaps, and where does it begin and end?
+
+    A file that stayed as it was is looked at once in each process.
+    """
+    status = file.stat()
+    return _read_order(file, time, (status.st_size, status.st_mtime_ns, status.st_ino))
+
+
+@lru_cache(maxsize=4096)
+def _read_order(file: Path, time: str, _mark: tuple[int, int, int]) -> tuple[bool, Any, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 

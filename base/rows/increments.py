@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from base.artifacts import ArtifactStore
 from base.errors import DataRefused, Fault
 from base.references import Rows, Segment
 from base.rows.duck import open_duckdb, quote_name, quote_text
-from base.rows.reading import POSITION, SEGMENT, drop_positions, view_rows
+from base.rows.reading import POSITION, SEGMENT, drop_positions
+from base.rows.segment_facts import Facts, find_places
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,7 +52,14 @@ class Changes:
 
 
 def find_changes(
-    artifacts: ArtifactStore, before: Rows, fresh: Content, *, cut: Cut, last: Watermark, key: Sequence[str]
+    artifacts: ArtifactStore,
+    before: Rows,
+    fresh: Content,
+    *,
+    cut: Cut,
+    last: Watermark,
+    key: Sequence[str],
+    facts: Facts = MappingProxyType({}),
 ) -> Changes:
     """Compare the rows that were read above a cut with those that are stored.
 
@@ -64,6 +73,8 @@ def find_changes(
         The watermark of the rows that are stored: a new row at or below it came late.
     key : sequence of str
         Columns that identify a row; without any, a correction is a row removed and another one added.
+    facts : mapping of digest to SegmentFacts
+        What is known of stored segments; those without are opened.
 
     Raises
     ------
@@ -78,9 +89,9 @@ def find_changes(
         names = _names(connection)
         if key:
             check_unique(connection, "fresh", key, "what was read")
-        view_rows(connection, artifacts, before, name="history")
-        old = _take(artifacts, before, _candidates(connection, cut, key))
-        connection.register("old", old)
+        places = find_places(connection, artifacts, before, facts, cut=cut, key=key)
+        connection.register("candidates", _take(artifacts, before, places, _schema(fresh)))
+        connection.execute(f"CREATE TEMP TABLE old AS {_select_superseded(cut, key)}", {"cut": cut.value})
         return _compare(connection, names, cut=cut, last=last, key=key, n_read=n_read)
 
 
@@ -136,22 +147,21 @@ def check_unique(connection: duckdb.DuckDBPyConnection, view: str, key: Sequence
         raise DataRefused(what, faults, way_out)
 
 
-def _candidates(connection: duckdb.DuckDBPyConnection, cut: Cut, key: Sequence[str]) -> dict[int, list[int]]:
-    """Find where stored rows may be superseded, by reading the watermark and the key alone."""
+def _select_superseded(cut: Cut, key: Sequence[str]) -> str:
+    """Write the SELECT of the candidates that the source was asked for anew; others only share a hash with one."""
     column = quote_name(cut.column)
-    place = f"h.{SEGMENT}, h.{POSITION}"
-    found = f"SELECT {place} FROM history h WHERE h.{column} > $cut OR h.{column} IS NULL"
+    asked = f"h.{column} > $cut OR h.{column} IS NULL"
     if key:
         on = " AND ".join(f"h.{quote_name(name)} = f.{quote_name(name)}" for name in key)
-        found += f" UNION SELECT {place} FROM history h SEMI JOIN fresh f ON {on}"
-    places: dict[int, list[int]] = {}
-    for segment, position in connection.execute(f"{found} ORDER BY ALL", {"cut": cut.value}).fetchall():
-        places.setdefault(segment, []).append(position)
-    return places
+        asked += f" OR EXISTS (SELECT 1 FROM fresh f WHERE {on})"
+    return f"SELECT * FROM candidates h WHERE {asked}"
 
 
-def _take(artifacts: ArtifactStore, before: Rows, places: dict[int, list[int]]) -> pa.Table:
-    """Read the rows at some positions of some segments; row groups without any are not read."""
+def _take(artifacts: ArtifactStore, before: Rows, places: dict[int, list[int]], schema: pa.Schema) -> pa.Table:
+    """Read the rows at some positions of some segments; row groups without any are not read.
+
+    Without positions, no rows of *schema*.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -169,8 +179,7 @@ def _take(artifacts: ArtifactStore, before: Rows, places: dict[int, list[int]]) 
                     tables.append(table.append_column(POSITION, pa.array(here, pa.int64())))
                 start = stop
     if not tables:
-        with pq.ParquetFile(artifacts.local_path(before.segments[0].artifact)) as file:
-            empty = file.schema_arrow.empty_table()
+        empty = schema.empty_table()
         return empty.append_column(SEGMENT, pa.array([], pa.int64())).append_column(POSITION, pa.array([], pa.int64()))
     return pa.concat_tables(tables, promote_options="permissive")
 
@@ -228,6 +237,12 @@ def _view_fresh(connection: duckdb.DuckDBPyConnection, fresh: Content) -> None:
 
 def _names(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [row[0] for row in connection.execute("DESCRIBE fresh").fetchall() if row[0] != _NUMBER]
+
+
+def _schema(content: Content) -> pa.Schema:
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(content) if isinstance(content, Path) else content.schema
 
 
 def _count(content: Content) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.contract import ColumnRule, DataContract
 from base.errors import ArgumentError
+from base.key_files import KEY_BYTES, draw_key, is_key
 from base.settings import Settings
 from base.times import parse_moment
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HASH_BYTES = 16
-_KEY_BYTES = 32
 _SHORTEST_SECRET = 16
 _KEY_FILE = "personal.key"
 
@@ -47,11 +44,11 @@ def personal_key(settings: Settings) -> bytes:
         return hashlib.sha256(secret.encode()).digest()
     file = settings.home.absolute() / _KEY_FILE
     if not file.exists():
-        _draw_key(file)
+        draw_key(file)
     text = file.read_text().strip()
-    if len(text) != 2 * _KEY_BYTES or not set(text) <= set("0123456789abcdef"):
+    if not is_key(text):
         raise ArgumentError(
-            f"file {str(file)!r} holds no key, expected {2 * _KEY_BYTES} hexadecimal digits; restore it from a backup: "
+            f"file {str(file)!r} holds no key, expected {2 * KEY_BYTES} hexadecimal digits; restore it from a backup: "
             "with a new key, the values that are hashed already are never met again"
         )
     return bytes.fromhex(text)
@@ -188,26 +185,3 @@ def _write(value: object) -> str | None:
     if isinstance(value, bytes):
         return value.hex()
     return str(value)
-
-
-def _draw_key(file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.parent / f".{_KEY_FILE}-{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(_KEY_BYTES))
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            # A link is made whole or not at all, and never over another: who comes second takes the first one's.
-            os.link(temporary, file)
-        except FileExistsError:
-            return
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from base.cores import map_on_cores
 from base.errors import DefinitionError, nearest
 from base.fingerprint import digest_document
 from base.known_digests import digest_once
@@ -98,13 +99,16 @@ def find_files(source: str, folder: Path, settings: Settings) -> list[SourceFile
 
 def describe_files(files: list[SourceFile], known: FileStates | None = None) -> FileStates:
     """Digest each file; one whose mark is that of *known* is not read again."""
-    states = {}
-    for file in files:
+
+    def describe(file: SourceFile) -> tuple[str, dict[str, str]]:
         before = (known or {}).get(file.name)
         is_known = before is not None and file.mark and before["mark"] == file.mark
         digest = before["digest"] if before and is_known else file.store.digest(file.address, file.mark)
-        states[file.name] = {"digest": digest, "mark": "" if _is_fresh(file) else file.mark}
-    return states
+        return file.name, {"digest": digest, "mark": "" if _is_fresh(file) else file.mark}
+
+    # A network's store is asked for one file after the other, so as not to be flooded.
+    are_here = all(isinstance(file.store, LocalFiles) for file in files)
+    return dict(map_on_cores(describe, files) if are_here else map(describe, files))
 
 
 def check_unchanged(source: str, files: list[SourceFile]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from base.extract_spec import SourceSpec
-from base.rows.files import PartWriter, has_loop_types, holds_nan, join_parts, write_file
+from base.rows.files import PartWriter, find_nan, has_loop_types, join_parts, write_file
 from base.rows.tables import normalise
 from base.section import is_function
 from base.settings import Settings
@@ -121,7 +121,7 @@ def read_source(source: str, folder: Path, settings: Settings | None = None) -> 
 def _read_files(
     source: str, files: list[SourceFile], paths: list[Path], site: Site, into: Path, cut: Cut | None
 ) -> Content:
-    if len(files) == 1 and cut is None and _is_ready(paths[0], files[0], site):
+    if len(files) == 1 and cut is None and find_ready(files, paths, site):
         return paths[0]
     if sum(memory_bytes(path) for path in paths) <= MOST_BYTES_IN_MEMORY:
         return keep_above(site.shape(_read_whole(source, files, paths)), cut)
@@ -163,20 +163,34 @@ def split_files(files: Sequence[SourceFile], site: Site) -> list[list[SourceFile
     return [[file] for file in files] if has_loop_types(schemas[0]) else groups
 
 
-def _is_ready(path: Path, file: SourceFile, site: Site) -> bool:
-    """Tell whether a file can be a segment as it is, byte for byte."""
+def find_ready(files: Sequence[SourceFile], paths: Sequence[Path], site: Site) -> set[Path]:
+    """Find, of files of one schema, those that can be a segment as they are, byte for byte."""
+    if not site.is_open:
+        return set()
+    schemas = {
+        path: schema
+        for file, path in zip(files, paths, strict=True)
+        if not file.partitions and (schema := _plain_schema(path)) is not None
+    }
+    if not schemas:
+        return set()
+    return schemas.keys() - find_nan(list(schemas), next(iter(schemas.values())))
+
+
+def _plain_schema(path: Path) -> pa.Schema | None:
+    """Return the columns of a large Parquet file that all have the loop's types; None of any other."""
     import pyarrow.parquet as pq
 
-    if not site.is_open or file.partitions or find_format(path.name) != ".parquet":
-        return False
+    if find_format(path.name) != ".parquet":
+        return None
     try:
         opened = pq.ParquetFile(path)
     except (OSError, ValueError):
-        return False  # whoever reads the rows says what is wrong with the file
+        return None  # whoever reads the rows says what is wrong with the file
     schema = opened.schema_arrow
     if opened.metadata.num_rows < FEWEST_ROWS_AS_IS or not has_loop_types(schema):
-        return False
-    return plain_names(schema.names) == schema.names and not holds_nan(path, schema)
+        return None
+    return schema if plain_names(schema.names) == schema.names else None
 
 
 def _read_query(spec: SourceSpec, site: Site, into: Path, cut: Cut | None) -> Content:

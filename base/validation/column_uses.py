@@ -10,6 +10,7 @@ from base.errors import nearest
 from base.pipeline import PipelineSpec
 
 _FEATURE_KEYS = ("prepare.numeric", "prepare.categorical", "prepare.ordinal", "prepare.one_hot")
+_GROUP_KEYS = ("evaluate.slices", "evaluate.fairness")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def list_uses(spec: PipelineSpec) -> Iterator[ColumnUse]:
         "prepare.ordinal": prepare.ordinal,
         "prepare.one_hot": prepare.one_hot,
         "evaluate.slices": spec.evaluate.slices,
+        "evaluate.fairness": spec.evaluate.fairness,
     }
     for key, columns in named.items():
         for index, column in enumerate(columns):
@@ -49,7 +51,7 @@ def find_misuse(spec: PipelineSpec, contract: DataContract) -> tuple[ColumnUse, 
     for use in list_uses(spec):
         rule = contract.columns.get(use.column)
         if rule is None:
-            if not (makes_columns and use.key in (*_FEATURE_KEYS, "evaluate.slices")):
+            if not (makes_columns and use.key in (*_FEATURE_KEYS, *_GROUP_KEYS)):
                 return use, f"which the contract does not have{nearest(use.column, contract.columns)}"
         elif rule.personal == "drop" and use.key != "prepare.exclude":
             return use, "which the contract drops as personal; hash it (personal: hash), or do without it"

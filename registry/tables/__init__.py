@@ -1,22 +1,32 @@
 """The tables of the registry; numbers, aliases and the ledger's order are guarded by constraints."""
 
+from registry.tables.approvals import Approval, ApprovalAnswer
 from registry.tables.data import FeatureViewRow, SnapshotRow
 from registry.tables.decisions import Decision
-from registry.tables.models import Alias, AliasMove, ModelVersion
+from registry.tables.experiments import Experiment
+from registry.tables.model_files import ProofRow
+from registry.tables.models import Alias, AliasMove, ModelVersion, VersionTag
 from registry.tables.monitoring import WindowRow
 from registry.tables.pipelines import PipelineRow, PipelineVersion
 from registry.tables.runs import Run, StepExecution
+from registry.tables.webhooks import WebhookDelivery
 
 __all__ = [
     "Alias",
     "AliasMove",
+    "Approval",
+    "ApprovalAnswer",
     "Decision",
+    "Experiment",
     "FeatureViewRow",
     "ModelVersion",
     "PipelineRow",
     "PipelineVersion",
+    "ProofRow",
     "Run",
     "SnapshotRow",
     "StepExecution",
+    "VersionTag",
+    "WebhookDelivery",
     "WindowRow",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from registry.tables.columns import document_column, moment_column
+from registry.tables.columns import document_column, moment_column, optional_moment_column
 
 
 class ModelVersion(SQLModel, table=True):
@@ -26,6 +26,25 @@ class ModelVersion(SQLModel, table=True):
     metrics: dict[str, Any] = document_column()
     verdict: dict[str, Any] = document_column()
     created_at: datetime = moment_column()
+    # Set when its files were deleted; the row stays, so that lineage and ledger can name it.
+    deleted_at: datetime | None = optional_moment_column()
+
+
+class VersionTag(SQLModel, table=True):
+    """What people say about a version: a key with a value, or a free tag, whose value is empty."""
+
+    __tablename__ = "version_tag"
+    __table_args__ = (
+        UniqueConstraint("model", "number", "key"),
+        ForeignKeyConstraint(["model", "number"], ["model_version.model", "model_version.number"]),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    model: str
+    number: int
+    key: str
+    value: str
+    set_at: datetime = moment_column()
 
 
 class Alias(SQLModel, table=True):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.metrics import LOSS_NAMES, Floats, measure, row_losses
+from base.metrics import LOSS_NAMES, Floats, explain_unmeasured, measure, row_losses
 
 _CENTS = st.integers(-(10**8), 10**8).map(lambda cents: cents / 100)
 _VALUES = st.lists(st.tuples(_CENTS, _CENTS), min_size=1, max_size=20)
@@ -67,10 +67,40 @@ def test_a_class_that_the_model_was_never_shown_counts_as_missed() -> None:
     assert found["roc_auc"] == 1
 
 
-def test_three_classes_are_measured_by_loss_and_accuracy() -> None:
+def test_three_classes_are_measured_together_and_one_against_the_rest() -> None:
     found = measure("classification", np.asarray([0, 1, 2]), np.eye(3))
 
-    assert found == {"log_loss": 0.0, "accuracy": 1.0}
+    perfect = {"log_loss": 0.0, "accuracy": 1.0, "brier": 0.0, "calibration_error": 0.0}
+    assert found == perfect | {"macro_f1": 1.0, "macro_roc_auc": 1.0}
+
+
+@given(scored=st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(0.01, 1), min_size=3, max_size=3)), min_size=3))
+def test_metrics_of_three_classes_agree_with_scikit_learn(scored: list[tuple[int, list[float]]]) -> None:
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    codes = np.asarray([code for code, _ in scored])
+    raw = np.asarray([row for _, row in scored])
+    answers = raw / raw.sum(axis=1, keepdims=True)
+
+    found = measure("classification", codes, answers)
+
+    occurring = sorted(set(codes.tolist()))
+    f1 = f1_score(codes, answers.argmax(axis=1), labels=occurring, average="macro", zero_division=0.0)
+    assert found["macro_f1"] == pytest.approx(f1)
+    assert ("macro_roc_auc" in found) == (len(occurring) > 1)
+    if len(occurring) == 3:
+        assert found["macro_roc_auc"] == pytest.approx(roc_auc_score(codes, answers, multi_class="ovr"))
+
+
+@pytest.mark.parametrize(("zeros", "is_measured"), [(0, True), (1, False)])
+def test_a_percentage_of_nothing_is_not_measured(zeros: int, is_measured: bool) -> None:
+    target = np.asarray([2.0, 4.0, 5.0])
+    target[:zeros] = 0
+
+    found = measure("regression", target, np.asarray([1.0, 4.0, 5.0]))
+
+    assert ("mape" in found) == is_measured
+    assert ("mape" in explain_unmeasured("regression", target, found)) != is_measured
 
 
 def test_a_constant_target_has_no_share_of_its_variance_explained() -> None:

@@ -183,7 +183,7 @@ def test_a_wrong_argument_is_named_with_the_way_out(
     assert message in finished.err
 
 
-def _quarantine(registry: Registry, table: pa.Table, reasons: dict[str, int]) -> str:
+def _quarantine(registry: Registry, table: pa.Table, reasons: dict[str, int], *, step: str = "validate_data") -> str:
     rows = Rows(segments=())
     validated = ValidatedData(
         good=rows,
@@ -197,7 +197,7 @@ def _quarantine(registry: Registry, table: pa.Table, reasons: dict[str, int]) ->
         run, _ = begin_run(session, version, parameters={}, trigger="test", owner=this_process(), lease=LEASE)
         key = StepKey(code="c", parameters="p", inputs={}, environment="e")
         output = as_document(validated.model_dump(mode="json"))
-        record_step(session, run=run, step="validate_data", key=key, output=output, seconds=0)
+        record_step(session, run=run, step=step, key=key, output=output, seconds=0)
         finish_run(session, run, status="kept", reason="")
     return run.id
 
@@ -233,6 +233,16 @@ def test_quarantined_rows_are_listed_with_row_column_value_and_reason(everfit: E
         (8, "rider", "•••", "rider is none of its categories"),
         (9, "at", None, "at is null"),
     ]
+
+
+def test_the_rows_of_a_refused_run_are_listed_too(everfit: Everfit, registry: Registry, quarantined: str) -> None:
+    table = _rides(7, 1, fare=[-3.0]).append_column("quarantine_reason", pa.array(["fare is below 0"]))
+    refused = _quarantine(registry, table, {"fare is below 0": 1}, step="validate_data refused")
+
+    finished = everfit("data", "quarantine", "rides")
+    assert f"run {refused}: refused; 1 rows are at fault" in finished.out
+    assert everfit("data", "quarantine", "rides", "--json").document["refused"]
+    assert not everfit("data", "quarantine", "rides", "--run", quarantined, "--json").document["refused"]
 
 
 def test_quarantined_rows_are_chosen_by_any_of_their_reasons(everfit: Everfit, quarantined: str) -> None:

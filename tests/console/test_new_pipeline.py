@@ -33,7 +33,12 @@ def test_what_init_writes_is_a_pipeline(everfit: Everfit, tmp_path: Path) -> Non
     assert (pipeline.name, pipeline.spec.task, pipeline.spec.target) == ("bike", "regression", "rentals")
     assert set(pipeline.spec.prepare.exclude) == {"guests", "members", "sensor"}
     assert read_source(pipeline.spec.extract.source, pipeline.folder).num_rows == 600
-    assert sorted(path.name for path in pipeline.folder.iterdir()) == ["contract.yaml", "features.py", "pipeline.yaml"]
+    assert sorted(path.name for path in pipeline.folder.iterdir()) == [
+        "card.md",
+        "contract.yaml",
+        "features.py",
+        "pipeline.yaml",
+    ]
 
 
 def test_the_data_keep_the_contract_that_init_wrote(everfit: Everfit, tmp_path: Path, rentals: Path) -> None:

@@ -15,6 +15,7 @@ CASES = [
     {"personal_key": "a long secret", "trusted_types": ("my.Type", "my.Other")},
     {"connections": {"warehouse": "postgresql+psycopg://me:secret@db/sales"}},
     {"storage_options": {"s3": {"key": "me", "client_kwargs": {"verify": False}}}},
+    {"webhooks": {"ops": {"url": "https://host/T0KEN", "secret": "whsec_" + "A" * 32, "events": ["alias.moved"]}}},
     {"follow_seconds": 0.25, "environment": "staging", "artifacts_url": "s3://bucket/everfit"},
 ]
 

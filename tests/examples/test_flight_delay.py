@@ -88,18 +88,17 @@ def test_a_request_gets_the_features_that_training_gave(
     pd.testing.assert_frame_equal(served[trained.columns], trained, check_dtype=False)
 
 
-def test_the_pipeline_with_views_asks_for_no_weather_and_no_plane(code: UserCode, flights: pd.DataFrame) -> None:
-    with_views = read_pipeline(_EXAMPLE / "with_views.yaml")
-    assert with_views.contract is not None
+def test_a_request_brings_the_keys_and_neither_weather_nor_plane(flights: pd.DataFrame, pipeline: Pipeline) -> None:
     views = read_views(_EXAMPLE)
-    given = {name for spec in with_views.spec.prepare.views for name in views[spec.view].view.features}
+    used = [views[spec.view].view for spec in pipeline.spec.prepare.views]
 
-    sent = set(with_views.contract.columns)
-    assert not given & sent
-    assert given | sent == set(flights.columns) | {"tailnum"}
+    given = {name for view in used for name in view.features}
+    assert {"temp", "visib", "plane_year", "engine"} <= given
+    assert not given & set(flights.columns)
+    assert {key for view in used for key in view.entity.keys} <= set(flights.columns)
 
 
-def test_the_views_give_the_columns_that_the_flights_were_merged_with(
+def test_the_views_give_what_a_merge_by_hour_and_tail_number_gives(
     tmp_path: Path, code: UserCode, flights: pd.DataFrame
 ) -> None:
     artifacts, views = ArtifactStore(str(tmp_path)), read_views(_EXAMPLE)
@@ -116,12 +115,14 @@ def test_the_views_give_the_columns_that_the_flights_were_merged_with(
                 rows=append_events(artifacts, view, Rows(segments=()), events),
             )
         )
-    schedule = normalise(frame_to_table(code.function("records:load_schedule")().iloc[::500]))
+    sample = flights.iloc[::500]
 
-    table = join_views(schedule, joined, "departure", artifacts)
+    table = join_views(normalise(frame_to_table(sample)), joined, "departure", artifacts)
 
-    expected = normalise(frame_to_table(flights.iloc[::500]))
-    for name in expected.column_names:
+    hourly = sample.assign(time_hour=sample["departure"].dt.floor("h"))
+    merged = hourly.merge(code.function("records:load_weather")(), on=["origin", "time_hour"], how="left")
+    expected = normalise(frame_to_table(merged.merge(code.function("records:load_planes")(), on="tailnum", how="left")))
+    for name in table.column_names:
         assert table[name].cast(expected[name].type).to_pylist() == expected[name].to_pylist(), name
 
 

@@ -18,6 +18,7 @@ from base.references import Rows
 from base.rows.reading import POSITION, SEGMENT
 from base.rows.tables import MOMENT
 from features.entities import Entity
+from features.event_history import EventHistory
 from features.offline_store import append_events
 from features.online_store import OnlineStore, entity_key, microseconds
 from features.point_in_time import join_views
@@ -154,6 +155,31 @@ def test_offline_as_of_values_are_what_the_online_store_would_have_answered_then
             online.write(digest, view, events.append_column(POSITION, pa.array([at for _, at in arriving], pa.int64())))
         answers += [_answer_online(online, digest, view, row) for row in _ASKED if row[2] == hour]
     assert offline == answers
+
+
+@settings(max_examples=30)
+@given(history=_histories, created=st.booleans())
+def test_a_history_in_memory_answers_as_the_join_does(
+    tmp_path_factory: pytest.TempPathFactory, history: list[list[Any]], created: bool
+) -> None:
+    artifacts = ArtifactStore(str(tmp_path_factory.getbasetemp() / "views-store"))
+    view = _view(created=created, freshness=None)
+    rows = _store_history(artifacts, view, history)
+    spine = pa.table(
+        {
+            "p": pa.array([place for place, *_ in _ASKED]),
+            "f": pa.array([floor for _, floor, _ in _ASKED], pa.int64()),
+            "when": pa.array([_hour(hour) for *_, hour in _ASKED], MOMENT),
+        }
+    )
+
+    held = EventHistory.load(artifacts, view, rows)
+
+    found = [held.find(entity_key([place, floor]), microseconds(_hour(hour))) for place, floor, hour in _ASKED]
+    assert [
+        {"w_temp": None, "w_sky": None} if one is None else {f"w_{name}": value for name, value in one.features.items()}
+        for one in found
+    ] == _join(artifacts, view, rows, spine)
 
 
 def _one_view(artifacts: ArtifactStore, name: str, value: float, **more: Any) -> JoinedView:

@@ -36,6 +36,8 @@ def test_a_source_without_new_rows_ends_the_run_and_new_rows_are_trained_on(
     assert [finished.code for finished in (first, second, third, fourth)] == [0, 0, 0, 0], fourth.err
     assert second.document["outcome"] == "nothing new"
     assert second.document["reason"].startswith("nothing new since 2013-01-17 15:00 UTC: run ")
+    assert second.document["extraction_reused"].startswith(f"as run {first.document['run']} found it")
+    assert fourth.document["extraction_reused"] == f"not read, since snapshot {digest[:12]} was asked for"
     # The draw of 500 trips is another one, so the last day of the 400 was corrected at the source.
     assert third.document["extracted"]["read"] == 124
     assert third.document["rows"] == 500

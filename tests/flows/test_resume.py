@@ -18,7 +18,7 @@ from tests.trainings import Place, Trainings, was_killed
 
 pytestmark = [pytest.mark.prefect]
 
-STEPS = ("extract", "validate_data", "prepare", "train", "evaluate", "validate_model", "promote")
+STEPS = ("extract", "validate_data", "prepare", "train", "evaluate", "validate_model", "refit", "promote")
 
 # Each row: where the process dies, and how many of the steps are finished by then.
 PLACES = [
@@ -28,12 +28,13 @@ PLACES = [
     (Place("tasks.training", "train_candidates", after=True), 3),
     (Place("tasks.evaluation", "evaluate_model", after=True), 4),
     (Place("tasks.model_validation", "validate_model", after=True), 5),
-    (Place("tasks.promotion", "promote_model"), 6),
+    (Place("tasks.refit", "fit_on_all", after=True), 6),
+    (Place("tasks.promotion", "promote_model"), 7),
     # Inside the transaction: version and decisions are written, and not committed.
-    (Place("tasks.promotion", "promote_version", after=True), 6),
+    (Place("tasks.promotion", "promote_version", after=True), 7),
     # Committed, and not recorded as a step.
-    (Place("tasks.promotion", "promote_model", after=True), 6),
-    (Place("flows.continuous_training", "close_run"), 7),
+    (Place("tasks.promotion", "promote_model", after=True), 7),
+    (Place("flows.continuous_training", "close_run"), 8),
 ]
 
 
@@ -62,7 +63,7 @@ def test_a_killed_training_goes_on_where_it_broke(
     assert run.under_way is None
     assert alias is not None
     assert (version.run_id, version.number, move.run_id, alias.revision) == (run.id, 1, run.id, 1)
-    assert sorted(decision.kind for decision in decisions) == ["gate", "promotion"]
+    assert sorted(decision.kind for decision in decisions) == ["gate", "promotion", "training"]
     resumed = executions[n_finished:]
     assert [step.step for step in resumed] == list(STEPS)
     reused = [step.step for step in resumed if step.reused_from is not None]

@@ -30,7 +30,7 @@ def test_a_second_training_executes_only_what_the_new_champion_changes(trainings
     assert set(first.steps.values()) == {"executed (first time)"}
     assert _reused(second) == _FIRST
     assert second.steps["evaluate"] == "executed (changed: input champion)"
-    assert _reused(third) == ["extract", "validate_data", "prepare", "train", "evaluate", "validate_model"]
+    assert _reused(third) == ["extract", "validate_data", "prepare", "train", "evaluate", "validate_model", "refit"]
     assert third.steps["promote"] == "executed (changed: input run)"
 
 

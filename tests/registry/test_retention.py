@@ -75,11 +75,9 @@ def test_the_ledger_says_what_was_deleted(history: History) -> None:
 
     with history.registry.database.read() as session:
         (decision,) = list_decisions(session)
-    assert (decision.outcome, decision.actor, decision.evidence) == (
-        "1 snapshots deleted",
-        "test",
-        {"snapshots": [old.digest]},
-    )
+    assert (decision.outcome, decision.actor) == ("1 snapshots deleted", "test")
+    assert decision.evidence["inputs"] == {"snapshots": [old.digest]}
+    assert decision.evidence["rule"]["name"] == "retention"
 
 
 def test_daily_growth_costs_nothing_and_so_every_day_stays(history: History) -> None:

@@ -35,7 +35,9 @@ def test_all_three_are_scored_on_the_newest_rows(settings: Settings, tmp_path: P
     evaluation = trained.judged.evaluation
     losses = _losses(trained, settings)
     assert evaluation.n_rows == trained.judged.data.test.n_rows == len(losses) == 60
-    assert set(losses.columns) == {"challenger", "baseline", "champion"}
+    points = {"target", "challenger_answer", "challenger_score", "champion_answer"}
+    members = {f"slice_{index}" for index in range(len(evaluation.slices))}
+    assert set(losses.columns) == {"challenger", "baseline", "champion"} | points | members
     for name, metrics in (
         ("challenger", evaluation.metrics),
         ("champion", evaluation.champion),
@@ -118,7 +120,7 @@ def test_classes_may_come_and_go_between_versions(
 
     losses = _losses(trained, settings)
     assert trained.judged.evaluation.champion_version == 1
-    assert np.isfinite(losses).all(axis=None)
+    assert np.isfinite(losses.astype("float64")).all(axis=None)
     # Where the rows' class is one that the champion never saw, it is as wrong as can be.
     newest = new["late"].iloc[-len(losses) :].reset_index(drop=True)
     unknown = ~newest.isin(before)

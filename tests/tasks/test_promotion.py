@@ -158,7 +158,7 @@ def test_a_champion_that_changed_meanwhile_stays(settings: Settings, registry: R
     with registry.database.read() as session:
         assert len(list_versions(session)) == 1
         assert len(alias_history(session, registry.environment, "trips")) == 1
-        assert [decision.kind for decision in list_decisions(session)] == ["promotion", "gate"]
+        assert [decision.kind for decision in list_decisions(session)] == ["promotion", "gate", "training"]
         assert first_broken_link(session) is None
 
 
@@ -170,7 +170,7 @@ def test_a_run_decides_once_whatever_happened_since(
     first = train(pipeline, settings)
     again = _as_if_better(first, revision=1, promote=was_promoted)
     run_id, digest = _begin(registry, pipeline)
-    told = {"run_id": run_id, "pipeline_version": digest, "actor": "test"}
+    told: dict[str, Any] = {"run_id": run_id, "pipeline_version": digest, "actor": "test"}
     decided = promote_model(again.manifest, again.judged, registry, **told)
     with registry.database.write() as session:
         if was_promoted:

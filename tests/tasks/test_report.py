@@ -14,10 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.evaluate_spec import EvaluateSpec
 from base.settings import Settings
 from registry.store import Registry
+from tasks.curve_charts import (
+    draw_calibration,
+    draw_dependence,
+    draw_importance,
+    draw_rank_curves,
+    draw_residuals,
+)
+from tasks.curves import draw_curves
+from tasks.explanations import explain_model
 from tasks.loss_chart import draw_losses, nice_step
 from tests.pipelines import define, make_pipeline, make_trips, train
+from tests.tasks.judged import judge
 
 
 class _Page(HTMLParser):
@@ -53,6 +64,8 @@ def test_the_page_shows_what_was_measured(page: str) -> None:
     shown = " ".join(_Page(page).texts)
 
     for word in ("challenger", "champion, version 1", "baseline", "log_loss", "roc_auc", "company = <b>red & co"):
+        assert word in shown
+    for word in ("Precision and recall", "Calibration", "What the model looks at", "average_precision", "difference"):
         assert word in shown
     assert "sensor" in shown
     assert "holds no value in the rows to learn from" in shown
@@ -111,3 +124,32 @@ def test_ticks_are_round_and_few(largest: float) -> None:
 
     assert 1 < largest / step * 1.01 <= 5.1
     assert f"{step:e}"[0] in "1259"
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-9, 0.5, 1.0])
+def test_curves_of_any_answers_are_well_formed(level: float) -> None:
+    n_rows = 200
+    features = pd.DataFrame({"x": np.linspace(0, 1, n_rows), "colour": pd.Categorical(["<b>", "blue"] * 100)})
+    rows = judge(features, np.arange(n_rows) % 2, lambda frame: np.full(len(frame), level))
+    moments = pd.Series(pd.date_range("2013-01-01", periods=n_rows, freq="h", tz="UTC"))
+    curves = draw_curves(rows, "classification", moments)
+    explained = explain_model(rows, "classification", EvaluateSpec(), (False, True), {})
+    charts = [draw_rank_curves(curves), draw_calibration(curves["calibration"]), draw_importance(explained.importance)]
+    charts += [draw_dependence(name, curve) for name, curve in explained.curves.items()]
+
+    drawn = ElementTree.fromstring(f"<page>{''.join(charts)}</page>")
+
+    assert "nan" not in "".join(charts)
+    assert len(list(drawn.iter("svg"))) == 5
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 500])
+@pytest.mark.parametrize("error", [0.0, 1e-9, 1e6])
+def test_residuals_of_any_errors_are_well_formed(n_rows: int, error: float) -> None:
+    features = pd.DataFrame({"x": np.linspace(0, 1, n_rows)})
+    rows = judge(features, np.zeros(n_rows), lambda frame: frame["x"] * error, task="regression")
+
+    chart = draw_residuals(draw_curves(rows, "regression", pd.Series(range(n_rows))))
+
+    assert len(list(ElementTree.fromstring(f"<page>{chart}</page>").iter("svg"))) == 2
+    assert "nan" not in chart

@@ -52,7 +52,7 @@ def test_whatever_ends_a_run_is_recorded(
     assert (run.status, run.under_way) == (status, None)
     assert reason in run.reason
     assert [(decision.kind, decision.outcome) for decision in decisions] == (
-        [("data", "refused")] if status == "refused" else []
+        [("data", "refused"), ("training", "granted")] if status == "refused" else [("training", "granted")]
     )
 
 
@@ -109,7 +109,7 @@ def test_a_person_hears_of_a_run_under_way(pipeline: Pipeline, settings: Setting
     with pytest.raises(RunUnderWay):
         suppress_trigger(registry, told.value, "person", "", None)
     with registry.database.read() as session:
-        assert list_decisions(session) == []
+        assert list_decisions(session, kind="trigger") == []
 
 
 @pytest.mark.parametrize("trigger", ["schedule", "drift", "performance", "webhook"])
@@ -122,9 +122,10 @@ def test_a_trigger_during_a_run_is_suppressed_in_writing(
     summary = suppress_trigger(registry, told.value, trigger, "loss +12 %", "flow-run-7")
 
     with registry.database.read() as session:
-        (decision,) = list_decisions(session)
+        (decision,) = list_decisions(session, kind="trigger")
     assert (decision.kind, decision.outcome, decision.actor) == ("trigger", "suppress", f"trigger {trigger}")
-    assert decision.evidence == {"trigger": trigger, "under_way": run.id, "prefect_run": "flow-run-7"}
+    assert decision.evidence["inputs"] == {"trigger": trigger, "reason": "loss +12 %", "under_way": run.id}
+    assert decision.evidence["prefect_run"] == "flow-run-7"
     assert "loss +12 %" in decision.reason
     assert summary["outcome"] == "suppress"
 

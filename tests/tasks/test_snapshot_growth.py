@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import traceback
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from base.artifacts import ArtifactStore
-from base.errors import DataRefused
+from base.artifacts import ArtifactMissing, ArtifactStore
+from base.errors import DataRefused, DefinitionError
 from base.pipeline import Pipeline
 from base.references import Snapshot
+from base.rows.compaction import MOST_SMALL, compact_rows
 from base.rows.reading import load_rows
 from base.settings import Settings
 from base.sources.retries import SourceAway
@@ -35,12 +37,14 @@ from tests.pipelines import define, make_pipeline, make_trips
 _START = datetime(2024, 5, 1, tzinfo=UTC)
 _LATENESS = 24
 
-# What happens between two extractions: rows come in, some late; known ones are corrected or taken out.
+# What happens between two extractions: rows come in, some late; known ones are corrected, taken out, or,
+# where they have a key, moved to the newest moment, however old they are.
 _days = st.lists(
     st.tuples(
         st.lists(st.integers(-_LATENESS + 1, 30), max_size=5),
         st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), max_size=3),
         st.sets(st.integers(0, 30), max_size=1),
+        st.sets(st.integers(0, 30), max_size=2),
     ),
     min_size=1,
     max_size=4,
@@ -73,6 +77,11 @@ class Warehouse:
         self.connection.execute("DELETE FROM trips WHERE id = ? AND at > ?", (number, moment))
         self.connection.commit()
 
+    def move(self, number: int, hour: int) -> None:
+        moment = (_START + timedelta(hours=hour)).strftime("%Y-%m-%d %H:%M:%S")
+        self.connection.execute("UPDATE trips SET at = ?, late = 1 WHERE id = ?", (moment, number))
+        self.connection.commit()
+
 
 def _define(folder: Path, *, key: list[str]) -> Pipeline:
     extract = {
@@ -83,10 +92,10 @@ def _define(folder: Path, *, key: list[str]) -> Pipeline:
     return make_pipeline(folder / "trips", None, define(extract=extract), contract=None)
 
 
-@settings(max_examples=12)
-@given(days=_days, keyed=st.booleans())
+@settings(max_examples=10)
+@given(days=_days, keyed=st.booleans(), most_small=st.integers(0, 3))
 def test_what_has_grown_is_what_a_full_extraction_reads(
-    tmp_path_factory: pytest.TempPathFactory, days: list[Any], keyed: bool
+    tmp_path_factory: pytest.TempPathFactory, days: list[Any], keyed: bool, most_small: int
 ) -> None:
     folder = tmp_path_factory.mktemp("grown")
     warehouse, pipeline = Warehouse(folder), _define(folder, key=["id"] if keyed else [])
@@ -96,7 +105,7 @@ def test_what_has_grown_is_what_a_full_extraction_reads(
     warehouse.insert(0)
     earlier = _extract(pipeline, artifacts, warehouse)
 
-    for hours, corrections, removals in days:
+    for hours, corrections, removals, moves in days:
         since = newest - _LATENESS
         for number, distance in corrections:
             warehouse.correct(number, distance, since)
@@ -106,11 +115,75 @@ def test_what_has_grown_is_what_a_full_extraction_reads(
             warehouse.insert(newest + hour)
         # The watermark never goes back: a source of which all new rows were taken out is no growing one.
         warehouse.insert(newest := newest + max([0, *hours]))
-        grown = _extract(pipeline, artifacts, warehouse, earlier)
+        for number in moves if keyed else ():
+            warehouse.move(number, newest)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tasks.snapshot_growth.compact_rows", partial(compact_rows, most_small=most_small))
+            grown = _extract(pipeline, artifacts, warehouse, earlier)
         assert _rows(artifacts, grown.snapshot) == _rows(artifacts, _extract(pipeline, artifacts, warehouse).snapshot)
         earlier = grown
     warehouse.connection.close()
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("key", [["id"], ["name"]], ids=["numbers", "texts"])
+def test_an_increment_opens_no_segment_that_it_cannot_change(tmp_path: Path, key: list[str]) -> None:
+    warehouse, pipeline = Warehouse(tmp_path), _define(tmp_path, key=key)
+    warehouse.connection.execute(
+        "ALTER TABLE trips ADD COLUMN name TEXT GENERATED ALWAYS AS ('trip ' || (id * 7)) VIRTUAL"
+    )
+    artifacts = ArtifactStore(str(tmp_path / "store"))
+    earlier = None
+    for day in range(4):
+        for hour in range(24):
+            warehouse.insert(day * 24 + hour)
+        earlier = _extract(pipeline, artifacts, warehouse, earlier)
+    assert earlier is not None
+    oldest, _, _, newest = earlier.snapshot.rows.segments
+    away = Path(artifacts.url, oldest.artifact.key)
+    away.rename(tmp_path / "away.parquet")
+
+    warehouse.insert(96)
+    grown = _extract(pipeline, artifacts, warehouse, earlier)
+    warehouse.move(3, 97)
+    with pytest.raises(ArtifactMissing):
+        _extract(pipeline, artifacts, warehouse, grown)
+    (tmp_path / "away.parquet").rename(away)
+    moved = _extract(pipeline, artifacts, warehouse, grown)
+
+    assert grown.counts["new"] == 1
+    assert grown.snapshot.rows.segments[:4] == (*earlier.snapshot.rows.segments[:3], newest)
+    assert moved.counts["corrected"] == 1
+    assert moved.snapshot.rows.segments[0].n_dropped == 1
+
+
+def test_many_small_segments_are_merged_before_the_next_one(tmp_path: Path) -> None:
+    pipeline, artifacts = _folder(tmp_path), ArtifactStore(str(tmp_path / "store"))
+    days = [_grow(pipeline, artifacts)]
+    for number in range(MOST_SMALL):
+        _write(tmp_path, f"day-{number:02}", 60 + number, 1)
+        days.append(_grow(pipeline, artifacts, days[-1]))
+    before = days[-1]
+    _write(tmp_path, "next", 100, 5)
+
+    grown = _grow(pipeline, artifacts, before)
+
+    assert all(day.compacted is None for day in days)
+    assert grown.compacted is not None
+    merged = grown.compacted.snapshot
+    assert [len(one.rows.segments) for one in (before.snapshot, merged, grown.snapshot)] == [MOST_SMALL + 1, 1, 2]
+    assert (merged.parent, grown.snapshot.parent) == (before.snapshot.digest, merged.digest)
+    assert load_rows(artifacts, merged.rows).equals(load_rows(artifacts, before.snapshot.rows))
+    assert _rows(artifacts, grown.snapshot) == _rows(artifacts, _grow(pipeline, artifacts).snapshot)
+
+
+def test_a_lateness_beside_whole_numbers_is_refused(tmp_path: Path) -> None:
+    extract = {"source": "data.parquet", "incremental": {"watermark": "number", "lateness": "1 day"}}
+    rows = make_trips(30).assign(number=range(30))
+    pipeline = make_pipeline(tmp_path / "trips", rows, define(extract=extract), contract=None)
+
+    with pytest.raises(DefinitionError, match="watermark 'number' holds whole numbers, such as 29, and a lateness of"):
+        _grow(pipeline, ArtifactStore(str(tmp_path / "store")))
 
 
 def test_a_run_says_what_was_new_late_and_corrected(tmp_path: Path) -> None:
@@ -247,6 +320,9 @@ def test_a_side_source_that_changed_changes_all_rows(tmp_path: Path) -> None:
     second = _grow(pipeline, artifacts, first)
 
     assert same.snapshot == first.snapshot
+    n_missed = int((~make_trips(50)["company"].isin(["red", "blue"])).sum())
+    assert first.counts["without a row in 'companies'"] == n_missed > 0
+    assert first.snapshot.unmatched == second.snapshot.unmatched == {"companies": n_missed}
     assert second.how.startswith("afresh: source companies changed")
     table = load_rows(artifacts, second.snapshot.rows).to_pandas()
     assert set(table.loc[table["company"] == "blue", "height"]) == {9.5}

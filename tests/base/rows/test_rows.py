@@ -9,11 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base.artifacts import ArtifactStore
 from base.references import Rows, Segment
+from base.rows.compaction import compact_rows
 from base.rows.duck import open_duckdb
 from base.rows.reading import POSITION, SEGMENT, drop_positions, load_rows, stream_segment, view_rows
 from base.rows.tables import MOMENT
@@ -51,6 +52,40 @@ def test_all_ways_of_reading_give_the_same_rows(
     assert narrow.column_names == ["number"]
     assert sorted(number for batch in streamed for number in batch["number"].to_pylist()) == sorted(expected)
     assert rows.n_rows == len(expected)
+
+
+@settings(max_examples=25)
+@given(_segments, st.booleans(), st.integers(0, 2), st.integers(2, 12))
+def test_merged_segments_hold_the_same_rows_in_the_same_order(
+    tmp_path_factory: pytest.TempPathFactory,
+    segments: list[tuple[list[int], list[set[int]]]],
+    timed: bool,
+    most_small: int,
+    small_rows: int,
+) -> None:
+    artifacts = ArtifactStore(str(tmp_path_factory.getbasetemp() / "rows-store"))
+    rows, expected = _store(artifacts, tmp_path_factory.getbasetemp(), segments, timed=timed)
+
+    merged = compact_rows(artifacts, rows, most_small=most_small, small_rows=small_rows)
+
+    assert load_rows(artifacts, merged)["number"].to_pylist() == expected
+    assert load_rows(artifacts, rows)["number"].to_pylist() == expected
+    assert len(merged.segments) <= len(rows.segments)
+    kept = [one for one in rows.segments if one.n_stored - one.n_dropped >= small_rows]
+    assert all(segment in merged.segments for segment in kept)
+
+
+def test_positions_that_were_dropped_many_times_become_one_list(tmp_path: Path) -> None:
+    artifacts = ArtifactStore(str(tmp_path / "store"))
+    rows, _ = _store(artifacts, tmp_path, [(list(range(12)), [])], timed=True)
+    (segment,) = rows.segments
+
+    for position in range(10):
+        segment = drop_positions(artifacts, segment, [position])
+
+    assert (segment.n_dropped, len(segment.dropped)) == (10, 2)
+    left = load_rows(artifacts, rows.model_copy(update={"segments": (segment,)}))
+    assert left["number"].to_pylist() == [10, 11]
 
 
 def _store(

@@ -13,7 +13,7 @@ import pytest
 
 from base.errors import DataRefused
 from base.extract_spec import SourceSpec
-from base.rows.files import ROW_GROUP, read_order, sort_file, write_file
+from base.rows.files import ROW_GROUP, find_nan, read_order, sort_file, write_file
 from base.rows.tables import MOMENT
 from base.settings import Settings
 from base.sources import normalise, read_source
@@ -94,6 +94,18 @@ def test_a_file_with_nan_is_not(nothing_fits: None, tmp_path: Path) -> None:
 
     assert isinstance(content, Path)
     assert pq.read_table(content)["n"].to_pylist() == [1.0, None]
+
+
+def test_of_several_files_those_with_nan_are_found(tmp_path: Path) -> None:
+    values = {"whole": [1.0, 2.0], "nan": [1.0, float("nan")], "null": [None, 1.0], "endless": [float("inf"), 1.0]}
+    files = [tmp_path / f"{name}.parquet" for name in values]
+    for file, numbers in zip(files, values.values(), strict=True):
+        pq.write_table(pa.table({"n": pa.array(numbers, pa.float64()), "m": [0.0, 0.0], "id": [1, 2]}), file)
+    schema = pq.read_schema(files[0])
+
+    assert find_nan(files, schema) == {tmp_path / "nan.parquet"}
+    assert find_nan([files[0], files[3]], schema) == set()
+    assert find_nan(files, pa.schema([schema.field("id")])) == set()
 
 
 @pytest.mark.parametrize("cut", [Cut("id", 30), Cut("at", ROWS["at"][30].as_py().replace(tzinfo=None).astimezone())])

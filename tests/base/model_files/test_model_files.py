@@ -307,7 +307,7 @@ def test_an_array_that_is_a_pickle_is_refused_and_not_run(tmp_path: Path) -> Non
         for name in source.namelist():
             target.writestr(name, array.getvalue() if name.endswith(".npy") else source.read(name))
 
-    with pytest.raises(ModelFileRefused, match="it cannot be read"):
+    with pytest.raises(ModelFileRefused, match="which only a pickle can"):
         load_model(result.getvalue())
     assert not (tmp_path / "shouted").exists()
 
@@ -328,7 +328,7 @@ def test_a_zip_without_a_model_is_refused() -> None:
 
 
 def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("base.model_files._LARGEST_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("base.model_files.archive._LARGEST_UNPACKED_BYTES", 1000)
 
     with pytest.raises(ModelFileRefused, match=r"it unpacks to [\d,]+ bytes, expected at most 1,000"):
         load_model(dump_model(_fitted()))

@@ -1,0 +1,51 @@
+"""Read a fitted estimator, if the file is what it should be and all its types are on the allow-list."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+from base.model_files.allow_list import NEVER_TRUSTED, TRUSTED_TYPES
+from base.model_files.archive import ModelFileRefused, check_archive
+from base.model_files.input_checks import find_input_checks, make_input_check
+
+__all__ = ["ModelFileRefused", "load_model"]
+
+
+def load_model(data: bytes, *, trusted: Iterable[str] = ()) -> Any:
+    """Read a fitted estimator, if all its types are on the allow-list.
+
+    Parameters
+    ----------
+    trusted : iterable of str
+        Types allowed beside :data:`TRUSTED_TYPES`, from the settings.
+
+    Raises
+    ------
+    ModelFileRefused
+        Naming the types that are not allowed, or that the file is broken.
+    """
+    import skops.io
+
+    allowed = TRUSTED_TYPES | set(trusted)
+    if never := sorted(name for name in allowed if name.startswith(NEVER_TRUSTED)):
+        raise ModelFileRefused(f"{', '.join(never)} can run any code; take it out of EVERFIT_TRUSTED_TYPES", never)
+    check_archive(data)
+    try:
+        needed = set(skops.io.get_untrusted_types(file=io.BytesIO(data)))
+    except Exception as error:
+        raise ModelFileRefused(f"it is no skops file ({type(error).__name__}: {error})") from error
+    if foreign := sorted(needed - allowed):
+        raise ModelFileRefused(
+            f"it holds {', '.join(foreign)}, which may not be loaded; "
+            "if you trust them, name them in EVERFIT_TRUSTED_TYPES",
+            foreign,
+        )
+    try:
+        model = skops.io.load(io.BytesIO(data), trusted=sorted(needed))
+    except Exception as error:
+        raise ModelFileRefused(f"it cannot be read ({type(error).__name__}: {error})") from error
+    for each in find_input_checks(model):
+        each.func = make_input_check()
+    return model

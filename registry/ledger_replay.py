@@ -1,0 +1,151 @@
+"""Replay: every decision that was a pure function of what the ledger names is decided again, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from sqlmodel import Session, select
+
+from base.artifacts import Artifact, ArtifactCorrupt, ArtifactMissing, ArtifactStore
+from base.documents import as_document
+from base.fingerprint import digest_package
+from base.times import parse_moment
+from registry.ledger import list_decisions
+from registry.store import Registry
+from registry.tables import Alias, Decision, ModelVersion
+
+Answer = Literal["identical", "differs", "cannot"]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of deciding once more: *identical*, *differs* (and how), or *cannot* (and why not)."""
+
+    decision: Decision
+    answer: Answer
+    told: str
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.answer == "differs"
+
+
+Arbitrate = Callable[[str | None, dict[str, Any]], str]
+"""Rules on an alarm under circumstances, and says what becomes of it: the arbiter, which lies a floor above."""
+
+
+def replay_decisions(
+    registry: Registry, *, pipeline: str | None = None, arbitrate: Arbitrate | None = None
+) -> Iterator[Replayed]:
+    """Decide every gate decision again from its stored inputs, oldest first, with the limits of its day.
+
+    The arbiter's rulings are decided again too, and what moved an alias is held against the verdict that allowed it.
+
+    Parameters
+    ----------
+    arbitrate : callable, optional
+        Without it, the arbiter's rulings are passed over.
+    """
+    with registry.database.read() as session:
+        decisions = list_decisions(session, pipeline=pipeline, limit=None)[::-1]
+        versions = {version.run_id: version for version in session.exec(select(ModelVersion))}
+    verdicts: dict[str, dict[str, Any]] = {}
+    for decision in decisions:
+        if decision.kind == "gate":
+            verdicts[decision.run_id or ""] = decision.evidence.get("verdict", {})
+            yield _replay_gate(decision, registry.artifacts, versions.get(decision.run_id or ""))
+        elif decision.kind == "promotion" and decision.run_id in verdicts:
+            yield _compare_promotion(decision, verdicts[decision.run_id])
+        elif decision.kind == "trigger" and arbitrate is not None and _rule(decision) == "arbiter":
+            yield _replay_arbiter(decision, arbitrate)
+
+
+def find_strayed_aliases(session: Session) -> list[str]:
+    """Compare where the aliases stand with what the ledger says that they were moved to; say what differs."""
+    told: dict[tuple[str, str], int] = {}
+    for decision in list_decisions(session, limit=None)[::-1]:
+        if decision.kind in ("promotion", "rollback") and "number" in decision.evidence:
+            name = decision.outcome.partition(" = ")[0]
+            told[decision.evidence["environment"], name] = decision.evidence["number"]
+    found = {(alias.environment, f"{alias.model}@{alias.alias}"): alias.number for alias in session.exec(select(Alias))}
+    return [
+        f"{name} in {environment} is version {found.get((environment, name), 'none')}, "
+        f"the ledger says {told.get((environment, name), 'none')}"
+        for environment, name in sorted({**told, **found})
+        if found.get((environment, name)) != told.get((environment, name))
+    ]
+
+
+def _replay_gate(decision: Decision, artifacts: ArtifactStore, version: ModelVersion | None) -> Replayed:
+    import pyarrow.parquet as pq
+    from pydantic import ValidationError
+
+    from base.gate.verdicts import GateInputs
+
+    inputs, written = decision.evidence.get("inputs", {}), decision.evidence.get("verdict", {})
+    if "gate" not in inputs:
+        return Replayed(decision, "cannot", "it was written before the ledger kept the gate's inputs")
+    try:
+        given = GateInputs.model_validate_json(artifacts.read_bytes(Artifact.model_validate(inputs["gate"])))
+        losses = pq.read_table(artifacts.local_path(Artifact.model_validate(inputs["losses"]))).to_pandas()
+    except ArtifactMissing as error:
+        return Replayed(decision, "cannot", f"its inputs are gone: {error}")
+    except (ArtifactCorrupt, ValidationError) as error:
+        return Replayed(decision, "differs", f"its inputs are not what was decided by: {error}")
+    again = as_document(given.decide(losses).model_dump(mode="json"))
+    changed = _changed(written, again)
+    if version is not None and version.verdict != written:
+        changed.append("the registered version names another verdict than the ledger")
+    if not changed:
+        return Replayed(decision, "identical", str(again["outcome"]))
+    code = decision.evidence["rule"]["parameters"].get("code")
+    if code != digest_package("base.gate"):
+        changed.append("(the gate's own code is not that of its day)")
+    return Replayed(decision, "differs", "; ".join(changed))
+
+
+def _changed(written: dict[str, Any], again: dict[str, Any]) -> list[str]:
+    """Say which figures differ; one that only one of the two knows and leaves empty is none."""
+    names = [*written, *(name for name in again if name not in written)]
+    return [
+        f"{name}: written {_short(written.get(name))}, decided again {_short(again.get(name))}"
+        for name in names
+        if written.get(name) != again.get(name) and (written.get(name) or again.get(name))
+    ]
+
+
+def _compare_promotion(decision: Decision, verdict: dict[str, Any]) -> Replayed:
+    if not verdict.get("promote"):
+        return Replayed(decision, "differs", f"the alias was moved, though the gate said {verdict.get('outcome')!r}")
+    return Replayed(decision, "identical", f"the gate allowed it: {verdict['outcome']}")
+
+
+def _replay_arbiter(decision: Decision, arbitrate: Arbitrate) -> Replayed:
+    inputs = decision.evidence["inputs"]
+    if inputs.get("as_of") is None:
+        return Replayed(decision, "cannot", "it was written before the ledger kept the arbiter's inputs")
+    last = inputs["last_training"]
+    circumstances = {
+        "now": parse_moment(inputs["as_of"]),
+        "under_way": inputs["under_way"],
+        "last_training": None if last is None else parse_moment(last),
+        "cooldown": timedelta(seconds=decision.evidence["rule"]["parameters"]["cooldown_seconds"]),
+    }
+    again = arbitrate(inputs["alarm"] if inputs["trigger"] else None, circumstances)
+    if again == decision.outcome:
+        return Replayed(decision, "identical", again)
+    return Replayed(decision, "differs", f"outcome: written {decision.outcome!r}, decided again {again!r}")
+
+
+def _rule(decision: Decision) -> str | None:
+    rule = decision.evidence.get("rule")
+    return None if rule is None else rule["name"]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,168 @@
+"""The full model: the judged recipe fitted on all rows, and whether it may serve in the judged model's place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from base.artifacts import Artifact, ArtifactStore
+from base.errors import DefinitionError
+from base.gate.checks import measure_churn
+from base.gate.paired_comparison import compare_pairs
+from base.metrics import point_answers, row_losses
+from base.model_files import dump_model, load_model
+from base.pipeline import Pipeline, PipelineSpec
+from base.references import Part, TrainingData, ValidatedData
+from base.settings import Settings
+from base.user_code import UserCode
+from features.plan import frame_from_table, select_features
+from tasks.feature_making import add_features, add_fitted
+from tasks.fits import check_answers, describe_failure, fit_recipe, predict
+from tasks.frames import load_table
+from tasks.joined_views import join_rows, read_joined
+from tasks.preparation import encode_target, load_columns, store_features
+from tasks.prepared_rows import TARGET, load_moments, load_prepared, make_plan
+from tasks.promotion import Judged
+from tasks.splits import Split
+
+# Rows that both models have learnt from, on which their answers are compared.
+_ROWS_COMPARED = 5_000
+# Of the target's standard deviation: how far the answers may move from the judged model's, as earth mover's distance.
+_LARGEST_SHIFT = 0.25
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FullModel:
+    """The recipe fitted on all rows, or why it may not serve."""
+
+    data: TrainingData
+    model: Artifact | None
+    churn: float | None = None
+    problem: str | None = None
+
+
+def prepare_all(
+    data: TrainingData,
+    validated: ValidatedData,
+    pipeline: Pipeline,
+    artifacts: ArtifactStore,
+    *,
+    code: UserCode,
+    trusted: Sequence[str] = (),
+) -> TrainingData:
+    """Prepare the same rows for a model that learns from all of them: fitted features and classes included.
+
+    The parts keep their places, so that a row has the same position as before; where neither fitted features nor
+    classes depend on which rows are learnt from, the prepared rows are the same file.
+    """
+    spec = pipeline.spec
+    views = read_joined(data)
+    table = join_rows(load_columns(validated.good, pipeline, views, artifacts), views, spec.time, artifacts)
+    if data.positions is not None:
+        table = table.take(load_table(artifacts, data.positions)["position"].combine_chunks())
+    everything = Part(start=0, stop=data.test.stop)
+    answers = table[spec.target_column].to_pandas()
+    target, classes = encode_target(answers, slice(0, everything.stop), spec.task)
+    update = {"classes": classes} | _span(table, spec.time)
+    if not spec.prepare.fitted and classes == data.classes:
+        return data.model_copy(update=update)
+    frame = add_features(frame_from_table(table, data.inputs), spec.prepare.features, code)
+    nothing = Part(start=everything.stop, stop=everything.stop)
+    split = Split(everything, nothing, nothing)
+    frame, _, states = add_fitted(frame, answers, split, spec.prepare.fitted, artifacts, code=code, trusted=trusted)
+    again = data.model_copy(update=update | {"states": states, "trial": None})
+    stored = store_features(artifacts, select_features(frame, make_plan(again, pipeline)), target)
+    return again.model_copy(update={"artifact": stored})
+
+
+def fit_on_all(
+    judged: Judged, pipeline: Pipeline, artifacts: ArtifactStore, *, code: UserCode, settings: Settings
+) -> FullModel:
+    """Fit the recipe on all rows, and compare the model with the judged one.
+
+    It may serve where its answers are numbers, lie where the judged model's do on rows that both have learnt from,
+    and lose no more on the newest rows, which it has learnt from, than the judged model, which has not.
+    """
+    spec, data = pipeline.spec, judged.data
+    full = data
+    try:
+        full = prepare_all(data, judged.validated, pipeline, artifacts, code=code, trusted=settings.trusted_types)
+        everything = Part(start=0, stop=full.test.stop)
+        good = judged.validated.good
+        moments = None if spec.time is None else load_moments(full, good, everything, artifacts, time=spec.time)
+        frame = load_prepared(full, artifacts)
+        model = fit_recipe(judged.candidates.recipe, full, frame, moments=moments, threads=settings.fit_threads)
+        n_classes = None if full.classes is None else len(full.classes)
+        answers = predict(model, frame[list(full.features)], n_classes=n_classes)
+        check_answers(answers, n_rows=len(frame), n_classes=n_classes)
+    except DefinitionError:
+        raise
+    except Exception as failure:
+        return FullModel(full, None, problem=describe_failure(failure))
+    sibling = load_model(artifacts.read_bytes(judged.candidates.model), trusted=settings.trusted_types)
+    before = predict(
+        sibling,
+        load_prepared(data, artifacts)[list(data.features)],
+        n_classes=None if data.classes is None else len(data.classes),
+    )
+    churn, problem = compare_answers(judged, full, spec, answers, before, frame[TARGET].to_numpy())
+    stored = artifacts.put_bytes(dump_model(model), suffix=".skops")
+    return FullModel(full, stored, churn, problem)
+
+
+def compare_answers(
+    judged: Judged,
+    full: TrainingData,
+    spec: PipelineSpec,
+    answers: Floats,
+    before: Floats,
+    target: npt.NDArray[np.generic],
+) -> tuple[float, str | None]:
+    """Return the churn between the two models on rows that both learnt from, and what speaks against the full one."""
+    from scipy.stats import wasserstein_distance
+
+    data = judged.data
+    compared = slice(max(0, data.validation.stop - _ROWS_COMPARED), data.validation.stop)
+    is_regression = full.classes is None
+    points = point_answers(spec.task, answers[compared], threshold=spec.serve.threshold)
+    others = point_answers(spec.task, before[compared], threshold=spec.serve.threshold)
+    if full.classes is not None and data.classes is not None and full.classes != data.classes:
+        # The judged model's answers in the full model's codes.
+        others = np.array([full.classes.index(data.classes[int(code)]) for code in others], dtype=np.float64)
+    churn = measure_churn(points, others, is_regression=is_regression)
+    known = target[compared]
+    spread = float(np.std(known.astype(np.float64) if is_regression else known == known.max()))
+    if full.classes == data.classes and spread > 0:
+        new, old = (each[compared] if is_regression else each[compared][:, -1] for each in (answers, before))
+        shift = float(wasserstein_distance(new, old)) / spread
+        if shift > _LARGEST_SHIFT:
+            return churn, (
+                f"its answers moved by {shift:.2f} standard deviations of the target from the judged model's, on rows "
+                f"that both have learnt from (at most {_LARGEST_SHIFT} is allowed)"
+            )
+        newest = slice(data.test.stop - judged.evaluation.n_rows, data.test.stop)
+        gap = row_losses(spec.task, target[newest], answers[newest]) - row_losses(
+            spec.task, target[newest], before[newest]
+        )
+        found = compare_pairs(gap, confidence=spec.validate_model.confidence)
+        if math.isfinite(found.low) and found.low > 0:
+            return churn, (
+                f"it loses more on the newest {len(gap):,} rows, which it has learnt from, than the judged one, which "
+                f"has not (difference {found.difference:+.4g}, interval {found.low:+.4g} to {found.high:+.4g})"
+            )
+    return churn, None
+
+
+def _span(table: pa.Table, time: str | None) -> dict[str, datetime | None]:
+    if time is None:
+        return {"first": None, "learnt_until": None}
+    return {"first": pc.min(table[time]).as_py(), "learnt_until": pc.max(table[time]).as_py()}

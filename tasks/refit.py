@@ -1,0 +1,177 @@
+"""Refit: after a yes, fit the judged recipe on all rows, package what is to serve, and prove it in a clean process."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from base.artifacts import ArtifactStore
+from base.errors import EverfitError
+from base.fingerprint import digest_document
+from base.gate.verdicts import decide_verdict
+from base.judged import Refit, Servability, Verdict
+from base.pipeline import Pipeline, PipelineSpec
+from base.references import Trigger
+from base.rows.personal import has_personal, personal_key
+from base.settings import Settings
+from base.user_code import UserCode
+from registry.manifest import ModelManifest
+from registry.store import Registry
+from serving.first_load import Proof, VersionNotProven
+from serving.servability import ensure_proven, start_first_load, take_first_load
+from tasks.execution import RunReference, execute_step, open_context
+from tasks.frames import load_frame
+from tasks.full_model import fit_on_all
+from tasks.promotion import Judged, package_model
+
+_MEGABYTE = 1 << 20
+_INSTEAD = "the judged model serves, since the same recipe fitted on all rows may not"
+
+
+def refit_model(
+    judged: Judged, pipeline: Pipeline, registry: Registry, *, code: UserCode, settings: Settings, trigger: Trigger
+) -> Refit:
+    """Fit the recipe on all rows where the gate said yes, package what is to serve, and let the gate speak last.
+
+    The package is loaded in a clean process with limits, which answers the stored rows and measures how long one
+    takes; the verdict is decided again with that. A full model that may not serve leaves its place to the judged
+    one, and the reason is kept.
+
+    Raises
+    ------
+    ModelDisagrees, ModelFileRefused
+        If the judged model does not answer as it did when it was judged.
+    """
+    # Importing takes that process most of its time, and meanwhile there is enough to do here.
+    start_first_load()
+    key = personal_key(settings) if has_personal(pipeline.contract) else None
+    sibling = package_model(judged, pipeline, registry, code=code, trusted=settings.trusted_types, key=key)
+    manifest, deployed, reason, churn = _choose(judged, sibling, pipeline, registry, code, settings, key)
+    proof = _prove(registry, manifest, settings)
+    if deployed == "full" and not proof.agrees:
+        reason = f"{_INSTEAD}: {proof.error}"
+        manifest, deployed = sibling, "sibling"
+        proof = _prove(registry, manifest, settings)
+    servability = describe_proof(proof, manifest)
+    return Refit(
+        manifest=registry.artifacts.put_bytes(manifest.model_dump_json().encode(), suffix=".json"),
+        deployed=deployed,
+        reason=reason,
+        verdict=decide_last(judged, pipeline.spec, registry.artifacts, servability, trigger),
+        churn=churn,
+    )
+
+
+def describe_proof(proof: Proof, manifest: ModelManifest) -> Servability:
+    """Say what the first load found in the gate's words; size is that of all files that serving reads."""
+    states = [] if manifest.plan.states is None else [manifest.plan.states]
+    files = [manifest.model_file, *manifest.code.values(), *states]
+    measured = {
+        "p95_ms": proof.one_row_p95_ms,
+        "memory_mb": None if proof.peak_memory_bytes is None else proof.peak_memory_bytes / _MEGABYTE,
+        "load_seconds": proof.load_seconds,
+    }
+    return Servability(
+        error=None if proof.agrees else proof.error or "it gave no reason",
+        n_rows=proof.n_rows,
+        size_mb=sum(file.size_bytes for file in files) / _MEGABYTE,
+        **{name: value for name, value in measured.items() if value is not None},
+    )
+
+
+def decide_last(
+    judged: Judged, spec: PipelineSpec, artifacts: ArtifactStore, servability: Servability, trigger: Trigger
+) -> Verdict:
+    """Decide as before, now knowing how the packaged model serves."""
+    return decide_verdict(
+        judged.evaluation,
+        load_frame(artifacts, judged.evaluation.losses),
+        spec.validate_model,
+        trigger=trigger,
+        champion_revision=judged.verdict.champion_revision,
+        declared_slices=spec.evaluate.slices,
+        refits=judged.verdict.refits,
+        servability=servability,
+    )
+
+
+def _choose(
+    judged: Judged,
+    sibling: ModelManifest,
+    pipeline: Pipeline,
+    registry: Registry,
+    code: UserCode,
+    settings: Settings,
+    key: bytes | None,
+) -> tuple[ModelManifest, Literal["full", "sibling"], str, float | None]:
+    """Return what is to be deployed, why, and how many answers it gives otherwise than the judged model."""
+    if not judged.verdict.promote:
+        return sibling, "sibling", "the judged model is packaged as it is, since it does not serve", None
+    if pipeline.spec.validate_model.deploy == "sibling":
+        return sibling, "sibling", "validate_model.deploy asks for the judged model", None
+    full = fit_on_all(judged, pipeline, registry.artifacts, code=code, settings=settings)
+    problem = full.problem
+    if full.model is not None and problem is None:
+        candidates = judged.candidates.model_copy(update={"model": full.model})
+        whole = judged.model_copy(update={"data": full.data, "candidates": candidates})
+        try:
+            manifest = package_model(
+                whole, pipeline, registry, code=code, trusted=settings.trusted_types, key=key, sibling=sibling
+            )
+        except EverfitError as error:
+            problem = str(error)
+        else:
+            reason = f"the same recipe fitted on all {full.data.test.stop:,} rows{_tell(full.churn, pipeline.spec)}"
+            return manifest, "full", reason, full.churn
+    return sibling, "sibling", f"{_INSTEAD}: {problem}", full.churn
+
+
+def _prove(registry: Registry, manifest: ModelManifest, settings: Settings) -> Proof:
+    try:
+        return ensure_proven(registry, manifest, settings, process=take_first_load())
+    except VersionNotProven as refused:
+        return refused.proof
+
+
+def _tell(churn: float | None, spec: PipelineSpec) -> str:
+    if churn is None:
+        return ""
+    what = "its answers move by" if spec.task == "regression" else "share of answers that change:"
+    return f"; beside the judged model's, on rows that both have learnt from, {what} {churn:.2%}"
+
+
+@task(name="refit", cache_policy=NO_CACHE)
+def refit_step(run: RunReference, judged: Judged, trigger: Trigger) -> Refit:
+    """Fit on all rows what the gate has accepted, and prove the package; or reuse both."""
+    context = open_context(run)
+    settings = context.settings
+
+    def work() -> Refit:
+        return refit_model(
+            judged, context.pipeline, context.registry, code=context.code, settings=settings, trigger=trigger
+        )
+
+    refit = execute_step(
+        context,
+        "refit",
+        work,
+        output=Refit,
+        parameters={
+            "definition": run.pipeline_version,
+            "threads": settings.fit_threads,
+            "trigger": trigger,
+            "load": [settings.load_seconds, settings.load_memory_bytes, sorted(settings.trusted_types)],
+        },
+        inputs={
+            "rows": judged.validated.good.digest,
+            "data": digest_document(judged.data.model_dump(mode="json")),
+            "model": digest_document(judged.candidates.model_dump(mode="json")),
+            "evaluation": digest_document(judged.evaluation.model_dump(mode="json")),
+            "verdict": digest_document(judged.verdict.model_dump(mode="json")),
+        },
+        log=get_run_logger(),
+    )
+    get_run_logger().info("refit: %s is packaged: %s", refit.deployed, refit.reason)
+    return refit

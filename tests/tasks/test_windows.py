@@ -1,0 +1,130 @@
+"""The race of windows: the past that pays wins, ties go to the longer one, and without time there is no race."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from base.errors import RunFailed
+from base.judged import RacedWindow, WindowChoice
+from base.train_spec import EstimatorSpec, TrainingWindow, TrainSpec
+from tasks import windows
+from tasks.fit_jobs import Ground
+from tasks.fits import select_window
+from tasks.folds import Timeline, make_folds
+from tasks.prepared_rows import TARGET
+from tasks.windows import EXPANDING, Race, race_windows
+from tests.tasks.test_folds import make_data
+
+_TREE = EstimatorSpec(
+    estimator="sklearn.tree.DecisionTreeRegressor", parameters={"max_depth": 4, "min_samples_leaf": 5}
+)
+
+
+def _race(frame: pd.DataFrame, *, moments: bool = True, spec: EstimatorSpec = _TREE) -> Race:
+    data = make_data(len(frame))
+    timeline = Timeline(np.arange(len(frame)) if moments else None)
+    ground = Ground(data=data, task="regression", seed=0, folds=data.artifact)
+    return Race(spec, ground, frame, make_folds(data, timeline, 1)[-1], timeline)
+
+
+def _rows(n_rows: int, *, turns_at: int | None, seed: int = 0) -> pd.DataFrame:
+    """Draw rows whose target is the feature, or minus it before the turn."""
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=n_rows)
+    sign = np.where(np.arange(n_rows) < (turns_at or 0), -1, 1)
+    return pd.DataFrame({"x": x.astype(np.float32), TARGET: sign * x + draw.normal(0, 0.1, n_rows)})
+
+
+def test_a_past_that_has_changed_is_left_behind() -> None:
+    choice = race_windows(_race(_rows(5_000, turns_at=2_500)))
+
+    assert choice.window == TrainingWindow(rows=1_000)
+    assert [len(each.losses) for each in choice.raced] == [3, 3, 3]
+    assert "the newest 1,000 rows: mean loss" in choice.reason
+
+
+def test_a_past_that_holds_still_is_kept() -> None:
+    assert race_windows(_race(_rows(5_000, turns_at=None))).window == EXPANDING
+
+
+def test_the_champions_window_takes_part() -> None:
+    choice = race_windows(_race(_rows(5_000, turns_at=2_000)), champion=TrainingWindow(rows=1_900))
+
+    assert choice.raced[-1].window == TrainingWindow(rows=1_900)
+
+
+def test_equal_rows_and_seed_give_an_equal_choice() -> None:
+    first, second = (race_windows(_race(_rows(5_000, turns_at=2_500))) for _ in range(2))
+
+    assert first.model_dump(exclude={"raced"}) == second.model_dump(exclude={"raced"})
+    assert [each.losses for each in first.raced] == [each.losses for each in second.raced]
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "moments", "told"), [(5_000, False, "the rows have no time"), (1_000, True, "are too few")]
+)
+def test_where_there_can_be_no_race_the_record_says_why(n_rows: int, moments: bool, told: str) -> None:
+    choice = race_windows(_race(_rows(n_rows, turns_at=500), moments=moments))
+
+    assert (choice.window, choice.raced) == (EXPANDING, ())
+    assert told in choice.reason
+
+
+def test_a_probe_that_fails_leaves_all_history() -> None:
+    broken = EstimatorSpec(estimator="sklearn.neighbors.KNeighborsRegressor", parameters={"n_neighbors": 100_000})
+
+    choice = race_windows(_race(_rows(5_000, turns_at=2_500), spec=broken))
+
+    assert choice.window == EXPANDING
+    assert "no probe could be fitted" in choice.reason
+
+
+@given(losses=st.lists(st.floats(0.5, 2), min_size=1, max_size=5))
+def test_the_winner_is_within_a_hundredth_of_the_least_and_none_longer_is(losses: list[float]) -> None:
+    raced = [
+        RacedWindow(window=TrainingWindow(rows=number + 1), n_rows=number + 1, losses=(loss,))
+        for number, loss in enumerate(losses)
+    ]
+
+    winner = windows._pick(raced)
+
+    assert winner.losses[0] <= min(losses) * 1.01 + 1e-12
+    assert all(each.losses[0] > min(losses) * 1.01 for each in raced if each.n_rows > winner.n_rows)
+
+
+@given(n_rows=st.integers(1, 60), kept=st.integers(1, 80), seed=st.integers(0, 99))
+def test_a_window_of_rows_keeps_the_newest(n_rows: int, kept: int, seed: int) -> None:
+    moments = np.random.default_rng(seed).permutation(n_rows)
+
+    chosen = select_window(TrainingWindow(rows=kept), n_rows, moments)
+
+    assert sorted(moments[chosen]) == list(range(max(0, n_rows - kept), n_rows))
+
+
+def test_a_span_without_a_time_is_refused() -> None:
+    with pytest.raises(RunFailed, match="the rows have no time"):
+        select_window(TrainingWindow.read("90 days"), 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("auto", "auto"), ("expanding", "expanding"), ("50,000 rows", "50000 rows"), ("90 days",) * 2]
+)
+def test_a_window_reads_as_it_was_written(text: str, written: str) -> None:
+    spec = TrainSpec.model_validate({"window": text})
+
+    assert spec.model_dump(mode="json")["window"] == written
+    assert TrainSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize("text", ["soon", "0 rows", "0 days", "-5 rows"])
+def test_a_window_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|greater"):
+        TrainSpec.model_validate({"window": text})
+
+
+def test_an_older_record_has_no_window() -> None:
+    assert WindowChoice.model_validate({"window": {}, "reason": ""}).window == EXPANDING
