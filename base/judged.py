@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from base.artifacts import Artifact
-from base.references import Metric, Reference
+from base.references import Metric, Reference, Snapshot, TrainingData, Trigger, ValidatedData
 from base.train_spec import TrainingWindow
 
 
@@ -252,3 +252,15 @@ class Promotion(Reference):
     revision: int
     manifest: Artifact
     waiting: bool = False
+
+
+class Judged(Reference):
+    """All that the steps before have found out about one model."""
+
+    snapshot: Snapshot
+    validated: ValidatedData
+    data: TrainingData
+    candidates: Candidates
+    evaluation: Evaluation
+    verdict: Verdict
+    trigger: Trigger | None = None

@@ -82,7 +82,8 @@ def point_answers(task: Task, prediction: Floats, *, threshold: float = 0.5) -> 
     if prediction.shape[1] == 2:
         called: Floats = np.where(prediction[:, 1] >= threshold, 1.0, 0.0)
         return called
-    return prediction.argmax(axis=1).astype(np.float64)
+    codes: Floats = prediction.argmax(axis=1).astype(np.float64)
+    return codes
 
 
 def measure(

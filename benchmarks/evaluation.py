@@ -14,7 +14,7 @@ import pandas as pd
 
 from base.definition import read_pipeline
 from base.expectations.asking import ExpectationsProcess
-from base.judged import Evaluation
+from base.judged import Evaluation, Judged
 from base.settings import Settings
 from base.user_code import UserCode
 from benchmarks.figures import Figure
@@ -23,8 +23,8 @@ from tasks.data_validation import validate_data
 from tasks.evaluation import evaluate_model
 from tasks.extraction import extract_data
 from tasks.model_validation import validate_model
+from tasks.packaging import package_model
 from tasks.preparation import prepare_data
-from tasks.promotion import Judged, package_model
 from tasks.scored_rows import Champion
 from tasks.training import train_candidates
 

@@ -36,7 +36,7 @@ class TrainingTimes:
 
     @property
     def own_work(self) -> float:
-        """Seconds of the seven steps' own work."""
+        """Seconds of the steps' own work."""
         return sum(self.steps.values())
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
+from base.judged import Judged
 from base.pipeline import Pipeline
 from base.references import Trigger
 from base.settings import Settings
@@ -21,7 +22,7 @@ from tasks.execution import RunReference
 from tasks.extraction import extract_step
 from tasks.model_validation import validate_model_step
 from tasks.preparation import prepare_step
-from tasks.promotion import Judged, promote_step
+from tasks.promotion import promote_step
 from tasks.publication import publish_run
 from tasks.refit import refit_step
 from tasks.run_record import close_run, find_champion, keep_run, name_actor, suppress_trigger

@@ -144,7 +144,7 @@ def describe_lineage(lineage: Lineage, version: ModelVersion) -> dict[str, Any]:
 
 def _follow_snapshots(session: Session, version: ModelVersion) -> Iterator[SnapshotRow]:
     """Follow a version's snapshot to its parents, the oldest last."""
-    digest, seen = version.manifest["snapshot"], set[str]()
+    digest, seen = version.manifest.get("snapshot"), set[str]()
     while digest is not None and digest not in seen:
         seen.add(digest)
         query = select(SnapshotRow).where(SnapshotRow.pipeline == version.model, SnapshotRow.digest == digest)

@@ -217,7 +217,9 @@ def _environment() -> dict[str, str]:
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     # Each thread of a library maps memory of its own, and the limit is on what is mapped.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
-    return inherited | single | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    # An estimator of the user's own is imported from where this process imports it.
+    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    return inherited | single | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _needed(manifest: ModelManifest, rows: StoredRows) -> list[Artifact]:

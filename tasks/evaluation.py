@@ -56,9 +56,7 @@ def evaluate_model(
     missing = measured.missing
     slices = cut_slices(rows, pipeline, missing)
     fairness = measure_fairness(rows, pipeline, missing)
-    explained = explain_model(
-        rows, spec.task, spec.evaluate, data.classes, missing, personal=rows.personal
-    )
+    explained = explain_model(rows, spec.task, spec.evaluate, data.classes, missing, personal=rows.personal)
     moments = rows.raw[spec.time].to_pandas() if spec.time else pd.Series(range(rows.n_rows))
     curves = draw_curves(rows, spec.task, moments) | {"partial_dependence": explained.curves}
     evaluation = Evaluation(

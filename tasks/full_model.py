@@ -16,6 +16,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.errors import DefinitionError
 from base.gate.checks import measure_churn
 from base.gate.paired_comparison import compare_pairs
+from base.judged import Judged
 from base.metrics import point_answers, row_losses
 from base.model_files import dump_model, load_model
 from base.pipeline import Pipeline, PipelineSpec
@@ -28,8 +29,7 @@ from tasks.fits import check_answers, describe_failure, fit_recipe, predict
 from tasks.frames import load_table
 from tasks.joined_views import join_rows, read_joined
 from tasks.preparation import encode_target, load_columns, store_features
-from tasks.prepared_rows import TARGET, load_moments, load_prepared, make_plan
-from tasks.promotion import Judged
+from tasks.prepared_rows import TARGET, load_moments, load_part, load_prepared, make_plan
 from tasks.splits import Split
 
 # Rows that both models have learnt from, on which their answers are compared.
@@ -65,16 +65,18 @@ def prepare_all(
     classes depend on which rows are learnt from, the prepared rows are the same file.
     """
     spec = pipeline.spec
+    everything = Part(start=0, stop=data.test.stop)
+    wanted = {spec.target_column} | ({spec.time} if spec.time is not None else set())
+    known = load_part(data, validated.good, everything, artifacts, columns=wanted)
+    answers = known[spec.target_column].to_pandas()
+    target, classes = encode_target(answers, slice(0, everything.stop), spec.task)
+    update = {"classes": classes} | _span(known, spec.time)
+    if not spec.prepare.fitted and classes == data.classes:
+        return data.model_copy(update=update)
     views = read_joined(data)
     table = join_rows(load_columns(validated.good, pipeline, views, artifacts), views, spec.time, artifacts)
     if data.positions is not None:
         table = table.take(load_table(artifacts, data.positions)["position"].combine_chunks())
-    everything = Part(start=0, stop=data.test.stop)
-    answers = table[spec.target_column].to_pandas()
-    target, classes = encode_target(answers, slice(0, everything.stop), spec.task)
-    update = {"classes": classes} | _span(table, spec.time)
-    if not spec.prepare.fitted and classes == data.classes:
-        return data.model_copy(update=update)
     frame = add_features(frame_from_table(table, data.inputs), spec.prepare.features, code)
     nothing = Part(start=everything.stop, stop=everything.stop)
     split = Split(everything, nothing, nothing)
@@ -102,8 +104,10 @@ def fit_on_all(
         frame = load_prepared(full, artifacts)
         model = fit_recipe(judged.candidates.recipe, full, frame, moments=moments, threads=settings.fit_threads)
         n_classes = None if full.classes is None else len(full.classes)
-        answers = predict(model, frame[list(full.features)], n_classes=n_classes)
-        check_answers(answers, n_rows=len(frame), n_classes=n_classes)
+        # Both models answer what they are compared by: rows that both have learnt from, and the newest.
+        start = min(max(0, data.validation.stop - _ROWS_COMPARED), data.test.stop - judged.evaluation.n_rows)
+        answers = predict(model, frame[list(full.features)].iloc[start:], n_classes=n_classes)
+        check_answers(answers, n_rows=len(frame) - start, n_classes=n_classes)
     except DefinitionError:
         raise
     except Exception as failure:
@@ -111,10 +115,10 @@ def fit_on_all(
     sibling = load_model(artifacts.read_bytes(judged.candidates.model), trusted=settings.trusted_types)
     before = predict(
         sibling,
-        load_prepared(data, artifacts)[list(data.features)],
+        load_prepared(data, artifacts)[list(data.features)].iloc[start:],
         n_classes=None if data.classes is None else len(data.classes),
     )
-    churn, problem = compare_answers(judged, full, spec, answers, before, frame[TARGET].to_numpy())
+    churn, problem = compare_answers(judged, full, spec, answers, before, frame[TARGET].to_numpy()[start:], start)
     stored = artifacts.put_bytes(dump_model(model), suffix=".skops")
     return FullModel(full, stored, churn, problem)
 
@@ -126,12 +130,21 @@ def compare_answers(
     answers: Floats,
     before: Floats,
     target: npt.NDArray[np.generic],
+    start: int = 0,
 ) -> tuple[float, str | None]:
-    """Return the churn between the two models on rows that both learnt from, and what speaks against the full one."""
+    """Return the churn between the two models on rows that both learnt from, and what speaks against the full one.
+
+    Parameters
+    ----------
+    answers, before : array of shape (n_rows,) or (n_rows, n_classes)
+        What the full and the judged model answer to the prepared rows from position *start* on.
+    target : array of shape (n_rows,)
+    """
     from scipy.stats import wasserstein_distance
 
     data = judged.data
-    compared = slice(max(0, data.validation.stop - _ROWS_COMPARED), data.validation.stop)
+    learnt = data.validation.stop - start
+    compared = slice(max(0, learnt - _ROWS_COMPARED), learnt)
     is_regression = full.classes is None
     points = point_answers(spec.task, answers[compared], threshold=spec.serve.threshold)
     others = point_answers(spec.task, before[compared], threshold=spec.serve.threshold)
@@ -149,7 +162,7 @@ def compare_answers(
                 f"its answers moved by {shift:.2f} standard deviations of the target from the judged model's, on rows "
                 f"that both have learnt from (at most {_LARGEST_SHIFT} is allowed)"
             )
-        newest = slice(data.test.stop - judged.evaluation.n_rows, data.test.stop)
+        newest = slice(data.test.stop - start - judged.evaluation.n_rows, data.test.stop - start)
         gap = row_losses(spec.task, target[newest], answers[newest]) - row_losses(
             spec.task, target[newest], before[newest]
         )

@@ -12,7 +12,7 @@ from base.references import Trigger
 from registry.ledger import Rule
 
 if TYPE_CHECKING:
-    from tasks.promotion import Judged
+    from base.judged import Judged
 
 # It grows when the same inputs may get another verdict.
 _VERSION = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,11 @@ from base.artifacts import ArtifactStore
 from base.compiled.graph import NotCompiled
 from base.compiled.models import compile_model
 from base.errors import EverfitError
+from base.model_files import load_model
+from base.references import TrainingData
 from registry.manifest import ModelManifest
 from serving.onnx_model import OnnxModel
+from tasks.prepared_rows import load_prepared
 
 PROBABILITY_TOLERANCE = 1e-4
 """How far a probability may be from scikit-learn's."""
@@ -54,6 +58,14 @@ class Agreement:
             f"{word} by up to {self.max_difference:.2g} over {self.n_rows:,} rows, at most {self.tolerance:.2g} is "
             f"allowed{classes}"
         )
+
+
+def compile_deployed(
+    manifest: ModelManifest, data: TrainingData, artifacts: ArtifactStore, *, trusted: Sequence[str]
+) -> ModelManifest:
+    """Give the manifest of what is to serve its compiled form, held against the judged rows of the prepared data."""
+    model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
+    return add_onnx(manifest, model, load_prepared(data, artifacts).iloc[data.test.start : data.test.stop], artifacts)
 
 
 def add_onnx(

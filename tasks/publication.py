@@ -10,11 +10,10 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from base.artifacts import Artifact
 from base.documents import as_document
-from base.judged import Promotion
+from base.judged import Judged, Promotion
 from base.settings import Settings
 from registry.store import Registry
 from tasks.execution import RunReference, open_context
-from tasks.promotion import Judged
 
 _log = logging.getLogger(__name__)
 

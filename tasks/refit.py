@@ -11,7 +11,7 @@ from base.artifacts import ArtifactStore
 from base.errors import EverfitError
 from base.fingerprint import digest_document
 from base.gate.verdicts import decide_verdict
-from base.judged import Refit, Servability, Verdict
+from base.judged import Judged, Refit, Servability, Verdict
 from base.pipeline import Pipeline, PipelineSpec
 from base.references import Trigger
 from base.rows.personal import has_personal, personal_key
@@ -24,7 +24,8 @@ from serving.servability import ensure_proven, start_first_load, take_first_load
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.frames import load_frame
 from tasks.full_model import fit_on_all
-from tasks.promotion import Judged, package_model
+from tasks.onnx_export import compile_deployed
+from tasks.packaging import package_model
 
 _MEGABYTE = 1 << 20
 _INSTEAD = "the judged model serves, since the same recipe fitted on all rows may not"
@@ -54,6 +55,7 @@ def refit_model(
         reason = f"{_INSTEAD}: {proof.error}"
         manifest, deployed = sibling, "sibling"
         proof = _prove(registry, manifest, settings)
+    manifest = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
     servability = describe_proof(proof, manifest)
     return Refit(
         manifest=registry.artifacts.put_bytes(manifest.model_dump_json().encode(), suffix=".json"),

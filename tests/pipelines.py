@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from base.definition import read_pipeline
 from base.expectations.asking import ExpectationsProcess
-from base.judged import Promotion
+from base.judged import Judged, Promotion
 from base.pipeline import Pipeline
 from base.references import Trigger
 from base.rows.personal import has_personal, personal_key
@@ -30,8 +30,9 @@ from tasks.data_validation import validate_data
 from tasks.evaluation import Champion, evaluate_model
 from tasks.extraction import extract_data
 from tasks.model_validation import validate_model
+from tasks.packaging import package_model
 from tasks.preparation import prepare_data
-from tasks.promotion import Judged, package_model, promote_model
+from tasks.promotion import promote_model
 from tasks.run_record import close_run, find_champion, keep_run
 from tasks.training import train_candidates
 

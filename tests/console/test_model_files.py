@@ -15,7 +15,7 @@ from registry.manifest import ModelManifest
 from registry.store import Registry
 from registry.tables import ModelVersion
 from serving.first_load import Proof
-from tasks.onnx_export import PROBABILITY_TOLERANCE, add_onnx, compare
+from tasks.onnx_export import PROBABILITY_TOLERANCE, add_onnx, compare, compile_deployed
 from tests.pipelines import define, make_pipeline, make_trips, train
 from tests.serving.models import promote, register_model
 
@@ -39,13 +39,14 @@ def test_a_trained_version_has_an_onnx_form_and_leaves_with_an_example_that_runs
 ) -> None:
     definition = define(train={"estimators": [BOOSTING]})
     trained = train(make_pipeline(tmp_path / "trips", make_trips(), definition), settings)
+    artifacts = ArtifactStore.from_settings(settings)
+    compiled = compile_deployed(trained.manifest, trained.judged.data, artifacts, trusted=())
 
     code, told = _ask(capsys, "export", "trips@1", "--onnx", str(tmp_path / "edge.onnx"))
 
-    assert (code, trained.manifest.onnx_reason) == (0, None)
-    assert trained.manifest.onnx is not None
-    artifacts = ArtifactStore.from_settings(settings)
-    assert (tmp_path / "edge.onnx").read_bytes() == artifacts.read_bytes(trained.manifest.onnx)
+    assert (code, compiled.onnx_reason) == (0, None)
+    assert compiled.onnx is not None
+    assert (tmp_path / "edge.onnx").read_bytes() == artifacts.read_bytes(compiled.onnx)
     assert told["example"] == str(tmp_path / "edge_example.py")
     assert told["said"].startswith("answer [")
 
