@@ -8,7 +8,7 @@ INSTALL := install --quiet --compile-bytecode --require-hashes
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: install install-test demo test check bench lock clean
+.PHONY: install install-test demo test test-slow check bench lock clean
 
 install: .venv/.installed
 install-test: .venv/.installed-test
@@ -17,7 +17,11 @@ demo: install
 	$(BIN)/everfit demo $(ARGS)
 
 test: install-test
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+# Whole trainings and processes: killed, restarted, under load, in a browser.
+test-slow: install-test
+	$(BIN)/pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 check: install-test
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ _MOST_RESULT_BYTES = 1 << 20
 _MOST_WRITTEN_BYTES = 256 << 20
 # Each row alone, as a request of one row is answered.
 _TIMED_ANSWERS = 60
-_TIMED_SECONDS = 2.0
+_TIMED_SECONDS = 0.8
 
 
 class Proof(BaseModel):

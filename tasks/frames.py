@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from base.artifacts import Artifact, ArtifactStore
-from base.references import Rows, Segment
+from base.references import Part, Rows, Segment
 
 _ROW_GROUP = 100_000
 
@@ -43,9 +43,13 @@ def load_table(artifacts: ArtifactStore, artifact: Artifact, *, columns: list[st
     return pq.read_table(artifacts.local_path(artifact), columns=columns)
 
 
-def load_frame(artifacts: ArtifactStore, artifact: Artifact, *, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a stored table as a frame, verified."""
+def load_frame(
+    artifacts: ArtifactStore, artifact: Artifact, *, columns: list[str] | None = None, part: Part | None = None
+) -> pd.DataFrame:
+    """Read a stored table, or a part of its rows, as a frame, verified."""
     table = load_table(artifacts, artifact, columns=columns)
+    if part is not None:
+        table = table.slice(part.start, part.n_rows)
     # Column by column, what has become a frame is let go.
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
     del table

@@ -106,19 +106,20 @@ def fit_on_all(
         n_classes = None if full.classes is None else len(full.classes)
         # Both models answer what they are compared by: rows that both have learnt from, and the newest.
         start = min(max(0, data.validation.stop - _ROWS_COMPARED), data.test.stop - judged.evaluation.n_rows)
-        answers = predict(model, frame[list(full.features)].iloc[start:], n_classes=n_classes)
-        check_answers(answers, n_rows=len(frame) - start, n_classes=n_classes)
+        target = frame[TARGET].to_numpy()[start:]
+        newest = frame[list(full.features)].iloc[start:].copy()
+        del frame
+        answers = predict(model, newest, n_classes=n_classes)
+        check_answers(answers, n_rows=len(newest), n_classes=n_classes)
     except DefinitionError:
         raise
     except Exception as failure:
         return FullModel(full, None, problem=describe_failure(failure))
     sibling = load_model(artifacts.read_bytes(judged.candidates.model), trusted=settings.trusted_types)
-    before = predict(
-        sibling,
-        load_prepared(data, artifacts)[list(data.features)].iloc[start:],
-        n_classes=None if data.classes is None else len(data.classes),
-    )
-    churn, problem = compare_answers(judged, full, spec, answers, before, frame[TARGET].to_numpy()[start:], start)
+    if full.artifact != data.artifact:
+        newest = load_prepared(data, artifacts, Part(start=start, stop=data.test.stop))[list(data.features)]
+    before = predict(sibling, newest, n_classes=None if data.classes is None else len(data.classes))
+    churn, problem = compare_answers(judged, full, spec, answers, before, target, start)
     stored = artifacts.put_bytes(dump_model(model), suffix=".skops")
     return FullModel(full, stored, churn, problem)
 

@@ -65,7 +65,7 @@ def compile_deployed(
 ) -> ModelManifest:
     """Give the manifest of what is to serve its compiled form, held against the judged rows of the prepared data."""
     model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
-    return add_onnx(manifest, model, load_prepared(data, artifacts).iloc[data.test.start : data.test.stop], artifacts)
+    return add_onnx(manifest, model, load_prepared(data, artifacts, data.test), artifacts)
 
 
 def add_onnx(

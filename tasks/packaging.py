@@ -142,7 +142,7 @@ def _store_examples(registry: Registry, scorer: Scorer, raw: Any, data: Training
     chosen = np.linspace(0, raw.num_rows - 1, min(_N_EXAMPLES, raw.num_rows)).astype(int)
     sample = join_rows(raw.take(chosen), read_joined(data), scorer.manifest.time, registry.artifacts)
     rows = rows_from_frame(frame_from_table(sample, data.inputs), data.inputs)
-    prepared = load_prepared(data, registry.artifacts).iloc[data.test.start + chosen]
+    prepared = load_prepared(data, registry.artifacts, data.test).iloc[chosen]
     answers = scorer.predict_features(prepared[list(data.features)])
     return write_examples(registry.artifacts, Examples(rows=rows, answers=answers.tolist()))
 
@@ -160,7 +160,7 @@ def _store_reference(
     """
     data = judged.data
     chosen = np.linspace(0, raw.num_rows - 1, min(_MOST_REFERENCE_ROWS, raw.num_rows)).astype(int)
-    prepared = load_prepared(data, registry.artifacts).iloc[data.test.start + np.unique(chosen)]
+    prepared = load_prepared(data, registry.artifacts, data.test).iloc[np.unique(chosen)]
     answers = scorer.predict_features(prepared[list(data.features)])
     frame = prepared.drop(columns=TARGET).reset_index(drop=True)
     frame["__target__"] = prepared[TARGET].to_numpy()

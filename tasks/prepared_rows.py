@@ -22,19 +22,18 @@ TARGET = "__target__"
 """The column that holds the target among prepared rows."""
 
 
-def load_prepared(data: TrainingData, artifacts: ArtifactStore) -> pd.DataFrame:
-    """Read prepared rows as the estimators see them: the features, and the target as :data:`TARGET`.
+def load_prepared(data: TrainingData, artifacts: ArtifactStore, part: Part | None = None) -> pd.DataFrame:
+    """Read prepared rows, or one part of them, as the estimators see them: features, and target as :data:`TARGET`.
 
     A missing category is NaN, as :func:`features.plan.select_features` writes it; Parquet would hand back
     None, which encoders take for another category than NaN.
     """
-    return _load_features(data, data.artifact, artifacts)
+    return _load_features(data, data.artifact, artifacts, part)
 
 
 def load_trial(data: TrainingData, artifacts: ArtifactStore) -> pd.DataFrame:
     """Read the rows before ``validation.stop`` with their features as fitted on the train part alone."""
-    frame = _load_features(data, data.trial or data.artifact, artifacts)
-    return frame.iloc[: data.validation.stop]
+    return _load_features(data, data.trial or data.artifact, artifacts, Part(start=0, stop=data.validation.stop))
 
 
 def load_part(
@@ -72,6 +71,6 @@ def make_plan(data: TrainingData, pipeline: Pipeline) -> FeaturePlan:
     )
 
 
-def _load_features(data: TrainingData, artifact: Artifact, artifacts: ArtifactStore) -> pd.DataFrame:
-    frame = load_frame(artifacts, artifact)
+def _load_features(data: TrainingData, artifact: Artifact, artifacts: ArtifactStore, part: Part | None) -> pd.DataFrame:
+    frame = load_frame(artifacts, artifact, part=part)
     return frame.assign(**{name: frame[name].where(frame[name].notna(), np.nan) for name in data.categorical})

@@ -23,7 +23,7 @@ from serving.first_load import Proof, VersionNotProven
 from serving.servability import ensure_proven, start_first_load, take_first_load
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.frames import load_frame
-from tasks.full_model import fit_on_all
+from tasks.full_model import FullModel, fit_on_all
 from tasks.onnx_export import compile_deployed
 from tasks.packaging import package_model
 
@@ -45,24 +45,27 @@ def refit_model(
     ModelDisagrees, ModelFileRefused
         If the judged model does not answer as it did when it was judged.
     """
-    # Importing takes that process most of its time, and meanwhile there is enough to do here.
+    full = _fit_full(judged, pipeline, registry, code, settings)
+    # Importing takes that process most of its time, and meanwhile there is enough to do here; a fit is done, since
+    # two processes that hold all they need at once would take twice the memory.
     start_first_load()
     key = personal_key(settings) if has_personal(pipeline.contract) else None
     sibling = package_model(judged, pipeline, registry, code=code, trusted=settings.trusted_types, key=key)
-    manifest, deployed, reason, churn = _choose(judged, sibling, pipeline, registry, code, settings, key)
+    manifest, deployed, reason = _choose(judged, full, sibling, pipeline, registry, code, settings, key)
+    compiled = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
     proof = _prove(registry, manifest, settings)
     if deployed == "full" and not proof.agrees:
         reason = f"{_INSTEAD}: {proof.error}"
         manifest, deployed = sibling, "sibling"
+        compiled = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
         proof = _prove(registry, manifest, settings)
-    manifest = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
     servability = describe_proof(proof, manifest)
     return Refit(
-        manifest=registry.artifacts.put_bytes(manifest.model_dump_json().encode(), suffix=".json"),
+        manifest=registry.artifacts.put_bytes(compiled.model_dump_json().encode(), suffix=".json"),
         deployed=deployed,
         reason=reason,
         verdict=decide_last(judged, pipeline.spec, registry.artifacts, servability, trigger),
-        churn=churn,
+        churn=None if full is None else full.churn,
     )
 
 
@@ -99,21 +102,30 @@ def decide_last(
     )
 
 
+def _fit_full(
+    judged: Judged, pipeline: Pipeline, registry: Registry, code: UserCode, settings: Settings
+) -> FullModel | None:
+    """Fit the recipe on all rows, where that is to serve."""
+    if not judged.verdict.promote or pipeline.spec.validate_model.deploy == "sibling":
+        return None
+    return fit_on_all(judged, pipeline, registry.artifacts, code=code, settings=settings)
+
+
 def _choose(
     judged: Judged,
+    full: FullModel | None,
     sibling: ModelManifest,
     pipeline: Pipeline,
     registry: Registry,
     code: UserCode,
     settings: Settings,
     key: bytes | None,
-) -> tuple[ModelManifest, Literal["full", "sibling"], str, float | None]:
-    """Return what is to be deployed, why, and how many answers it gives otherwise than the judged model."""
+) -> tuple[ModelManifest, Literal["full", "sibling"], str]:
+    """Return what is to be deployed, and why."""
     if not judged.verdict.promote:
-        return sibling, "sibling", "the judged model is packaged as it is, since it does not serve", None
-    if pipeline.spec.validate_model.deploy == "sibling":
-        return sibling, "sibling", "validate_model.deploy asks for the judged model", None
-    full = fit_on_all(judged, pipeline, registry.artifacts, code=code, settings=settings)
+        return sibling, "sibling", "the judged model is packaged as it is, since it does not serve"
+    if full is None:
+        return sibling, "sibling", "validate_model.deploy asks for the judged model"
     problem = full.problem
     if full.model is not None and problem is None:
         candidates = judged.candidates.model_copy(update={"model": full.model})
@@ -126,8 +138,8 @@ def _choose(
             problem = str(error)
         else:
             reason = f"the same recipe fitted on all {full.data.test.stop:,} rows{_tell(full.churn, pipeline.spec)}"
-            return manifest, "full", reason, full.churn
-    return sibling, "sibling", f"{_INSTEAD}: {problem}", full.churn
+            return manifest, "full", reason
+    return sibling, "sibling", f"{_INSTEAD}: {problem}"
 
 
 def _prove(registry: Registry, manifest: ModelManifest, settings: Settings) -> Proof:

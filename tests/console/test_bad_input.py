@@ -19,7 +19,7 @@ from tests.pipelines import CONTRACT, define, make_trips, write_pipeline
 from tests.trainings import Trainings, training_server, trainings
 
 __all__ = ["training_server", "trainings"]
-pytestmark = [pytest.mark.prefect]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 _LINEAR = "sklearn.linear_model.LogisticRegression"
 

@@ -22,7 +22,7 @@ from tests.prefect_server import TestServer
 from tests.trainings import Trainings, training_server, trainings
 
 __all__ = ["training_server", "trainings"]
-pytestmark = [pytest.mark.prefect]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 _LINEAR = "sklearn.linear_model.LogisticRegression"
 _FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -137,7 +137,6 @@ def test_a_moment_needs_a_time_column(trainings: Trainings, tmp_path: Path) -> N
     assert "name that column under key 'time'" in finished.err
 
 
-@pytest.mark.slow
 def test_a_killed_command_is_resumed_by_the_same_command(
     prefect_server: TestServer, registry: Registry, trainings: Trainings, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from prefect.client.schemas.objects import FlowRun
 
-pytestmark = [pytest.mark.browser, pytest.mark.prefect]
+pytestmark = [pytest.mark.browser, pytest.mark.prefect, pytest.mark.slow]
 
 _CHROMIUM = Path("/usr/bin/chromium")
 

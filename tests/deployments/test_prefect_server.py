@@ -20,6 +20,8 @@ from deployments.up_state import Addresses, AlreadyUp, hold_home, read_state, wr
 from tests.deployments.conftest import SmallFlows, wait_until
 from tests.prefect_server import TestServer
 
+pytestmark = pytest.mark.slow
+
 _COMMAND = """
 import sys
 from pathlib import Path
@@ -55,7 +57,6 @@ def test_the_users_own_server_is_used_when_nothing_is_up(
 
 
 @pytest.mark.prefect
-@pytest.mark.slow
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_command_without_a_server_starts_one_that_ends_with_it(settings: Settings, *, is_killed: bool) -> None:
     command = subprocess.Popen(

@@ -16,6 +16,8 @@ from deployments.child_process import ChildFailed, ChildProcess, ChildSpec, Port
 from deployments.supervisor import Supervisor
 from tests.deployments.conftest import wait_until
 
+pytestmark = pytest.mark.slow
+
 # A child with a child of its own, which ignores being asked to end; both write down who they are.
 _STUBBORN = """
 import os, pathlib, signal, subprocess, sys, time

@@ -19,7 +19,7 @@ from tests.prefect_server import TestServer
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-pytestmark = pytest.mark.prefect
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,7 +14,7 @@ from registry.tables import Run
 from tests.pipelines import define, make_trips, write_pipeline
 from tests.trainings import Place, Trainings, was_killed
 
-pytestmark = [pytest.mark.prefect]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 _GROWING = define(
     extract={"source": "data.parquet", "incremental": {"watermark": "at", "lateness": "1 day"}},

@@ -16,7 +16,7 @@ from registry.tables import Run, StepExecution
 from tests.pipelines import make_trips, write_pipeline
 from tests.trainings import Place, Trainings, was_killed
 
-pytestmark = [pytest.mark.prefect]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 STEPS = ("extract", "validate_data", "prepare", "train", "evaluate", "validate_model", "refit", "promote")
 

@@ -14,7 +14,7 @@ from registry.store import Registry
 from tests.pipelines import CONTRACT, TREE, define, make_trips, write_pipeline
 from tests.trainings import Finished, Trainings
 
-pytestmark = [pytest.mark.prefect]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 _AS_BEFORE = "reused from run"
 _SHALLOW = TREE | {"parameters": {"max_depth": 1, "min_samples_leaf": 20}}

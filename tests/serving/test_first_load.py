@@ -21,6 +21,8 @@ from serving.servability import Admission, ensure_proven
 from tests.serving.conftest import open_client, wait_until
 from tests.serving.models import promote, register_model
 
+pytestmark = pytest.mark.slow
+
 _CODE = """
 import os, subprocess, time
 

@@ -26,6 +26,8 @@ from tests.serving.conftest import wait_until
 from tests.serving.models import load_version, make_rows, promote, register_model
 from tests.serving.processes import Connection, Service, start_service
 
+pytestmark = pytest.mark.slow
+
 PREDICT = "/v1/models/trips/predict"
 N_CONNECTIONS = 1000
 ROWS = make_rows(40, seed=3)
@@ -73,7 +75,6 @@ async def _ask_while(service: Service, move_alias: Callable[[], None], version: 
     return [answer for answers in await asyncio.gather(*workers) for answer in answers]
 
 
-@pytest.mark.slow
 def test_a_thousand_requests_in_flight_while_the_champion_changes_are_answered_by_a_version_they_name(
     settings: Settings, registry: Registry
 ) -> None:
@@ -120,7 +121,6 @@ async def _ask_and_kill(service: Service, ids: list[str], seconds: float) -> Non
     await asyncio.gather(*workers)
 
 
-@pytest.mark.slow
 def test_a_service_killed_under_load_has_logged_every_acknowledged_prediction_once(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

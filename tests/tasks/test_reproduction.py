@@ -12,6 +12,8 @@ from registry.store import open_registry
 from tasks.reproduction import ReproductionRequest, reproduce_version
 from tests.pipelines import make_pipeline, make_trips, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def request_of_a_version(tmp_path: Path, settings: Settings) -> ReproductionRequest:
