@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -211,18 +211,21 @@ def replay(demo: Demonstration, service: str, *, start: datetime, stop: datetime
     with demo.registry.database.read() as session:
         rows = list_windows(session, name)
         runs = list(session.exec(select(Run).order_by(col(Run.started_at))))
-    windows = [_describe(demo, first, row, decisions.get(row.start, {}), runs) for row in rows]
+    losses = _first_champion_losses(demo, first, rows)
+    windows = [
+        _describe(demo, row, loss, decisions.get(row.start, {}), runs) for row, loss in zip(rows, losses, strict=True)
+    ]
     return DemoResult(windows, traffic.counts, runs, LOSS_NAMES[spec.task])
 
 
 def _describe(
-    demo: Demonstration, first: ModelManifest, row: WindowRow, decision: dict[str, Any], runs: list[Run]
+    demo: Demonstration, row: WindowRow, first_champion: float | None, decision: dict[str, Any], runs: list[Run]
 ) -> DemoWindow:
     asked_as_of = (row.stop + demo.pipeline.spec.extract.label_delay).isoformat()
     run = next((run for run in runs if run.parameters.get("as_of") == asked_as_of), None)
     return DemoWindow(
         row=row,
-        first_champion=_first_champion_loss(demo, first, row),
+        first_champion=first_champion,
         decision=decision.get("decision", ""),
         reason=decision.get("decision_reason", ""),
         run=run if decision.get("decision") == "start" else None,
@@ -249,15 +252,20 @@ def _manifest(registry: Registry, name: str, number: int) -> ModelManifest:
     return ModelManifest.model_validate(version.manifest)
 
 
-def _first_champion_loss(demo: Demonstration, first: ModelManifest, window: WindowRow) -> float | None:
-    """Score a window's rows with version 1: what would have been, had nothing been retrained."""
-    moments = demo.rows[demo.pipeline.spec.time]
-    rows = demo.rows[(moments >= window.start) & (moments < window.stop)]
-    if rows.empty:
-        return None
-    artifacts = demo.registry.artifacts
+def _first_champion_losses(
+    demo: Demonstration, first: ModelManifest, windows: Sequence[WindowRow]
+) -> list[float | None]:
+    """Score each window's rows with version 1: what would have been, had nothing been retrained."""
+    artifacts, moments = demo.registry.artifacts, demo.rows[demo.pipeline.spec.time]
     scorer = load_scorer(artifacts, first, trusted=demo.settings.trusted_types)
-    target = encode_labels(rows[first.target], first.classes)
-    table = join_rows(normalise(frame_to_table(rows)), first.plan.views, first.time, artifacts)
-    answers = scorer.predict_frame(frame_from_table(table, first.plan.inputs))
-    return measure(first.task, np.asarray(target), answers)[LOSS_NAMES[first.task]]
+    losses: list[float | None] = []
+    for window in windows:
+        rows = demo.rows[(moments >= window.start) & (moments < window.stop)]
+        if rows.empty:
+            losses.append(None)
+            continue
+        target = encode_labels(rows[first.target], first.classes)
+        table = join_rows(normalise(frame_to_table(rows)), first.plan.views, first.time, artifacts)
+        answers = scorer.predict_frame(frame_from_table(table, first.plan.inputs))
+        losses.append(measure(first.task, np.asarray(target), answers)[LOSS_NAMES[first.task]])
+    return losses

@@ -13,7 +13,7 @@ import pandas as pd
 from base.contract import ColumnType
 from features.plan import rows_from_frame
 
-_REQUEST_SPAN = "h"
+_REQUEST_SPAN = "3h"
 _MOST_LABELS_PER_REQUEST = 5_000
 
 
@@ -29,7 +29,7 @@ class TrafficCounts:
 
 
 class Replay:
-    """Rows of the past, sent hour by hour in the order in which they happened.
+    """Rows of the past, sent in requests of three hours, in the order in which they happened.
 
     Parameters
     ----------
