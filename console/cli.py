@@ -138,7 +138,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the set-up running afterwards.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the estimators.")] = 0,
     month: Annotated[int, typer.Option(min=3, max=12, help="Train before this month of 2013, replay from it.")] = 4,
-    weeks: Annotated[int, typer.Option(min=1, max=40, help="How many weeks to replay.")] = 20,
+    weeks: Annotated[int, typer.Option(min=1, max=40, help="How many weeks to replay.")] = 18,
     as_json: Json = False,
 ) -> None:
     """Watch the loop on real flights of 2013: a champion ages, drift is found, a challenger takes over."""
