@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from base.actors import name_person
 from base.errors import ArgumentError
 from base.times import describe_duration, parse_duration, utc_now
 from console.data_snapshots import show_bytes
 from console.installation import is_registry_new, open_registry, read_settings
 from console.snapshot_names import SHOWN_DIGITS
-from console.versions import name_user
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -40,7 +40,7 @@ def gc_command(*, keep: int, older_than: str, dry_run: bool, output: Output) -> 
         collected = preview_garbage(registry, policy, now=utc_now())
     else:
         with output.progress("data gc") as advance:
-            collected = collect_garbage(registry, policy, now=utc_now(), actor=name_user(), advance=advance)
+            collected = collect_garbage(registry, policy, now=utc_now(), actor=name_person(), advance=advance)
     _say(collected, policy.keep, age, dry_run=dry_run, output=output)
     output.result(_as_json(collected, dry_run=dry_run))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from base.actors import name_person
 from base.errors import ArgumentError
 from console.installation import open_registry, read_environment, read_settings
-from console.versions import name_user
 
 if TYPE_CHECKING:
     from base.settings import Settings
@@ -54,7 +54,7 @@ def promote_command(
             place,
             found,
             expected_revision=0 if current is None else current.revision,
-            actor=name_user(),
+            actor=name_person(),
             reason=told,
         )
         outcome = found.verdict.get("outcome")
@@ -86,7 +86,7 @@ def rollback_command(
         before = find_alias(session, place, model)
         # The row is updated in place, so its number has to be taken before.
         previous = None if before is None else before.number
-        alias = roll_back(session, place, model, actor=name_user(), reason=told, to=to)
+        alias = roll_back(session, place, model, actor=name_person(), reason=told, to=to)
     output.say(f"{model}@{CHAMPION} is version {alias.number} again (was {previous}), environment {place}")
     _finish(registry, settings, alias, previous, told, output)
 

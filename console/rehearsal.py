@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from console.output import Output
     from registry.store import Registry
     from registry.tables import ModelVersion
-    from serving.first_load import Proof
+    from serving.proof import Proof
 
 
 @dataclass(frozen=True)

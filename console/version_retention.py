@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from base.actors import name_person
 from base.times import describe_duration, utc_now
 from console.data_retention import read_age
 from console.data_snapshots import show_bytes
 from console.installation import is_registry_new, open_registry, read_settings
 from console.promotion import tell_receivers
-from console.versions import name_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def gc_command(model: str | None, *, keep: int, older_than: str, is_agreed: bool
     now = utc_now()
     if is_agreed:
         told = reason.strip() or why
-        deleted = delete_versions(registry, plan, rule=rule, now=now, actor=name_user(), reason=told)
+        deleted = delete_versions(registry, plan, rule=rule, now=now, actor=name_person(), reason=told)
     else:
         deleted = preview_deletion(registry, plan, now=now)
     _say(deleted, why, is_agreed=is_agreed, output=output)

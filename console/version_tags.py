@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from base.actors import name_person
 from console.installation import open_registry, read_settings
-from console.versions import name_user
 
 if TYPE_CHECKING:
     from console.output import Output
@@ -30,6 +30,6 @@ def tag_command(version: str, *, put: Sequence[str], remove: Sequence[str], reas
     registry = open_registry(read_settings())
     with registry.database.write() as session:
         found = resolve_version(session, registry.environment, version)
-        tags = change_tags(session, found, put=wanted, remove=remove, actor=name_user(), reason=reason.strip())
+        tags = change_tags(session, found, put=wanted, remove=remove, actor=name_person(), reason=reason.strip())
     output.say(f"{found.model}@{found.number}: {describe_tags(tags) or 'no tags'}")
     output.result({"model": found.model, "version": found.number, "tags": tags})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,16 +108,6 @@ def describe_aliases(named: Mapping[str, Sequence[str]]) -> str:
     'champion (prod, staging)'
     """
     return ", ".join(f"{alias} ({', '.join(places)})" for alias, places in named.items())
-
-
-def name_user() -> str:
-    """Name who calls, for the ledger."""
-    from getpass import getuser
-
-    try:
-        return getuser()
-    except (KeyError, OSError):  # a container may run as a number that has no name
-        return f"user {os.getuid()}"
 
 
 def describe_metrics(version: ModelVersion) -> str:

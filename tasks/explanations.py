@@ -13,8 +13,8 @@ import pandas as pd
 
 from base.evaluate_spec import EvaluateSpec
 from base.metrics import Task, row_losses
+from tasks.fits import predict
 from tasks.scored_rows import ScoredRows
-from tasks.training import predict
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from uuid import UUID
 
 from sqlmodel import select
 
+from base.actors import name_person
 from base.errors import DataRefused, EverfitError
 from base.judged import Promotion
 from base.pipeline import Pipeline
@@ -190,10 +190,7 @@ def name_actor(trigger: Trigger) -> str:
     """Name who acts: the person at the keyboard, or the trigger that came by itself."""
     if trigger != "person":
         return f"trigger {trigger}"
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown person"
+    return name_person()
 
 
 def _record_end(registry: Registry, run: RunReference, error: BaseException) -> None:

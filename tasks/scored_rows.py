@@ -26,6 +26,7 @@ from registry.manifest import ModelManifest
 from serving.scorer import load_scorer
 from tasks.baselines import measure_baselines
 from tasks.feature_choice import sensitive_columns
+from tasks.fits import check_answers, predict
 from tasks.joined_views import (
     join_named,
     join_rows,
@@ -37,7 +38,6 @@ from tasks.joined_views import (
 )
 from tasks.prepared_rows import TARGET, load_part, load_prepared
 from tasks.splits import FEWEST_UNSEEN
-from tasks.training import check_answers, predict
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from console.cli import run
 from registry.manifest import ModelManifest
 from registry.store import Registry
 from registry.tables import ModelVersion
-from serving.first_load import Proof
+from serving.proof import Proof
 from tasks.onnx_export import PROBABILITY_TOLERANCE, add_onnx, compare, compile_deployed
 from tests.pipelines import define, make_pipeline, make_trips, train
 from tests.serving.models import promote, register_model

@@ -25,7 +25,7 @@ from registry.runs import begin_run, finish_run, this_process
 from registry.signed_versions import sign_manifest
 from registry.store import Registry
 from registry.tables import ModelVersion
-from serving.first_load import Proof
+from serving.proof import Proof
 from serving.scorer import Examples, Scorer, load_scorer, write_examples
 from tasks.frames import store_frame
 

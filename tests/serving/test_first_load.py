@@ -16,7 +16,8 @@ from registry.manifest import ModelManifest
 from registry.proofs import find_proof
 from registry.store import Registry
 from registry.tables import ModelVersion, ProofRow
-from serving.first_load import Proof, VersionNotProven, prove_version
+from serving.first_load import VersionNotProven, prove_version
+from serving.proof import Proof
 from serving.servability import Admission, ensure_proven
 from tests.serving.conftest import open_client, wait_until
 from tests.serving.models import promote, register_model

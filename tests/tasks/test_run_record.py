@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_a_machine_without_users_has_actors_all_the_same(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("getpass.getuser", nobody)
 
-    assert name_actor("person") == "unknown person"
+    assert name_actor("person") == f"user {os.getuid()}"
 
 
 def _keep(pipeline: Pipeline, settings: Settings) -> Any:

@@ -24,9 +24,10 @@ from registry.store import Registry
 from tasks.data_validation import validate_data
 from tasks.estimators import build_estimator
 from tasks.extraction import extract_data
+from tasks.fits import predict
 from tasks.preparation import prepare_data
 from tasks.prepared_rows import TARGET, load_prepared
-from tasks.training import predict, train_candidates
+from tasks.training import train_candidates
 from tests.pipelines import TREE, define, make_pipeline, make_trips
 
 _BOOSTING = "sklearn.ensemble.HistGradientBoostingClassifier"
