@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -233,3 +233,16 @@ def _plain(column: pd.Series[Any], kind: ColumnType) -> list[Any]:
     else:
         values = [None if gone else value for value, gone in zip(column.tolist(), missing, strict=True)]
     return values
+
+
+def restore_missing(frame: pd.DataFrame, categorical: Iterable[str]) -> pd.DataFrame:
+    """Write missing categories of a frame that was read from Parquet as :func:`select_features` does.
+
+    Parquet hands back None, which encoders take for another category than NaN.
+
+    Examples
+    --------
+    >>> restore_missing(pd.DataFrame({"engine": ["turbo", None]}, dtype=object), ["engine"])["engine"].tolist()
+    ['turbo', nan]
+    """
+    return frame.assign(**{name: frame[name].where(frame[name].notna(), np.nan) for name in categorical})

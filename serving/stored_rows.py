@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from base.artifacts import ArtifactStore
+from features.plan import restore_missing
 from serving.scorer import AGREEMENT, Scorer, read_examples
 
 PREDICTION = "__prediction__"
@@ -74,5 +75,6 @@ def compare_reference(scorer: Scorer, artifacts: ArtifactStore) -> Comparison:
 
     stored: Any = pq.read_table(artifacts.local_path(scorer.manifest.reference)).to_pandas()
     own = ANSWER if ANSWER in stored else PREDICTION
-    answers = scorer.predict_features(stored[list(scorer.manifest.plan.features)])
+    plan = scorer.manifest.plan
+    answers = scorer.predict_features(restore_missing(stored[list(plan.features)], plan.categorical))
     return compare_answers(answers if answers.ndim == 1 else answers[:, -1], stored[own].to_numpy(np.float64))

@@ -13,7 +13,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.pipeline import Pipeline
 from base.references import Part, Rows, TrainingData
 from base.rows.reading import load_rows, read_schema
-from features.plan import FeaturePlan
+from features.plan import FeaturePlan, restore_missing
 from features.views import usable_views
 from tasks.frames import load_frame, load_table
 from tasks.joined_views import read_joined
@@ -23,11 +23,7 @@ TARGET = "__target__"
 
 
 def load_prepared(data: TrainingData, artifacts: ArtifactStore, part: Part | None = None) -> pd.DataFrame:
-    """Read prepared rows, or one part of them, as the estimators see them: features, and target as :data:`TARGET`.
-
-    A missing category is NaN, as :func:`features.plan.select_features` writes it; Parquet would hand back
-    None, which encoders take for another category than NaN.
-    """
+    """Read prepared rows, or one part of them, as the estimators see them: features, and target as :data:`TARGET`."""
     return _load_features(data, data.artifact, artifacts, part)
 
 
@@ -72,5 +68,4 @@ def make_plan(data: TrainingData, pipeline: Pipeline) -> FeaturePlan:
 
 
 def _load_features(data: TrainingData, artifact: Artifact, artifacts: ArtifactStore, part: Part | None) -> pd.DataFrame:
-    frame = load_frame(artifacts, artifact, part=part)
-    return frame.assign(**{name: frame[name].where(frame[name].notna(), np.nan) for name in data.categorical})
+    return restore_missing(load_frame(artifacts, artifact, part=part), data.categorical)

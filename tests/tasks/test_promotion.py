@@ -23,6 +23,7 @@ from registry.pipelines import register_pipeline
 from registry.runs import begin_run, this_process
 from registry.store import Registry, open_registry
 from serving.scorer import load_scorer
+from serving.stored_rows import compare_reference
 from tasks.frames import load_table
 from tasks.prepared_rows import load_prepared
 from tasks.promotion import promote_model
@@ -125,6 +126,21 @@ def test_a_feature_that_looks_at_other_rows_is_refused(settings: Settings, tmp_p
 
     with pytest.raises(LooksAtOtherRows, match="let each row stand for itself"):
         train(make_pipeline(tmp_path / "trips", make_trips(), features=code), settings)
+
+
+def test_the_stored_rows_are_answered_as_in_training_missing_categories_included(
+    settings: Settings, tmp_path: Path
+) -> None:
+    encoded = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 5}}
+    trips = make_trips()
+    trips.loc[::3, "company"] = None
+    trips.loc[::3, "late"] = True
+
+    trained = train(make_pipeline(tmp_path / "trips", trips, define(train={"estimators": [encoded]})), settings)
+
+    artifacts = open_registry(settings).artifacts
+    found = compare_reference(load_scorer(artifacts, trained.manifest), artifacts)
+    assert (found.agrees, found.max_difference) == (True, 0.0)
 
 
 def test_the_signature_takes_the_time_along(settings: Settings, tmp_path: Path) -> None:
