@@ -25,7 +25,7 @@ def init_command(
 
 
 def _describe(draft: Draft, kept: Path | None, output: Output) -> None:
-    output.say(f"{draft.folder}/ holds pipeline.yaml, contract.yaml and features.py")
+    output.say(f"{draft.folder}/ holds pipeline.yaml, contract.yaml, features.py and card.md")
     if kept is not None:
         output.say(f"  what was there before is in {kept}")
     output.say(f"  predicts  {draft.target_column}: {draft.task} ({draft.target_summary})")

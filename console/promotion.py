@@ -60,7 +60,8 @@ def promote_command(
         outcome = found.verdict.get("outcome")
         was_for_it = found.verdict.get("promote", True)
     if not was_for_it:
-        output.warn(f"the gate had said {outcome!r} of version {alias.number}: {found.verdict.get('reason', '')}")
+        why = str(found.verdict.get("reason", "")).removeprefix(f"{outcome}: ")
+        output.warn(f"the gate had said {outcome!r} of version {alias.number}: {why}")
     was = "there was none" if previous is None else f"was {previous}"
     output.say(f"{found.model}@{CHAMPION} is version {alias.number} now ({was}), environment {place}")
     _finish(registry, settings, alias, previous, told, output)

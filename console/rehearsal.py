@@ -97,8 +97,8 @@ def rehearse_command(name: str | None, *, everything: bool, output: Output) -> b
     broken = [f"{each.version.model}@{each.version.number}" for each in found if each.problem and each.is_champion]
     if broken:
         output.warn(
-            f"with these libraries, {', '.join(broken)} would not serve; stay with those that it was trained with, "
-            "or train it again with these"
+            f"{', '.join(broken)} would not serve here, for the reason above; where that is a library, stay "
+            "with the one that it was trained with, or train it again"
         )
     output.result({"versions": [each.as_json() for each in found], "broken_champions": broken})
     return not broken

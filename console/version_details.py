@@ -131,7 +131,7 @@ def _say(document: Mapping[str, Any], output: Output) -> None:
         ("created", f"{show_minute(document['created_at'])} UTC by run {run['id']} (trigger {run['trigger']}{asked})"),
         ("definition", run["pipeline_version"][:_SHOWN_DIGITS]),
         ("deletion", _say_of_deletion(document)),
-        ("verdict", f"{verdict.get('outcome', 'none')}: {verdict.get('reason', '')}".rstrip(": ")),
+        ("verdict", _tell_verdict(verdict)),
         *_say_of_model(document),
         *_say_of_data(document),
     ]
@@ -216,7 +216,12 @@ def _tables(document: Mapping[str, Any], output: Output) -> None:
     output.table(
         ["file", "size", "SHA-256", ""],
         [
-            [file["name"], show_bytes(file["bytes"]), file["digest"], "" if file.get("is_there", True) else "missing"]
+            [
+                file["name"],
+                show_bytes(file["bytes"]),
+                file["digest"],
+                "" if file.get("is_there", True) else "missing or changed",
+            ]
             for file in document["files"]
         ],
     )
@@ -228,3 +233,9 @@ def _number(value: object) -> str:
 
 def _interval(ends: Sequence[float] | None) -> str:
     return "" if not ends else f"{_number(ends[0])} to {_number(ends[-1])}"
+
+
+def _tell_verdict(verdict: Mapping[str, Any]) -> str:
+    outcome, reason = str(verdict.get("outcome", "none")), str(verdict.get("reason", ""))
+    # Most reasons begin with the outcome already.
+    return reason if reason.startswith(outcome) else f"{outcome}: {reason}".rstrip(": ")

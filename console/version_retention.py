@@ -99,10 +99,11 @@ def _say(deleted: VersionsDeleted, why: str, *, is_agreed: bool, output: Output)
             ],
         )
     freed = f"{show_bytes(deleted.freed_bytes)} in {len(deleted.files):,} files"
+    versions = "1 version" if len(deleted.deleted) == 1 else f"{len(deleted.deleted)} versions"
     if is_agreed:
-        output.say(f"{len(deleted.deleted)} versions deleted, {freed} freed; their records stay")
+        output.say(f"{versions} deleted, {freed} freed; their records stay")
     else:
-        output.say(f"{len(deleted.deleted)} versions would be deleted, {freed} freed; --yes does it")
+        output.say(f"{versions} would be deleted, {freed} freed; --yes does it")
     if deleted.deleted:
         output.say("files that something else needs stay, and those younger than an hour until the next gc")
 

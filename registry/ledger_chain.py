@@ -101,9 +101,11 @@ def _what_differs(entry: _Entry, *, expected: int, previous: str) -> str | None:
         told = f"it names {decision.previous_digest[:_SHOWN]} as the digest before its own, expected {before}"
         return f"{told}; entries were exchanged, or its own words were changed"
     if decision.digest != found:
+        # Whole where their beginnings are equal: one changed byte may lie anywhere.
+        shown = _SHOWN if found[:_SHOWN] != decision.digest[:_SHOWN] else None
         return (
             f"its content ({decision.kind} of {decision.pipeline!r}, {decision.decided_at:%Y-%m-%d %H:%M}) has the "
-            f"digest {found[:_SHOWN]}, written down was {decision.digest[:_SHOWN]}: one of the two was changed"
+            f"digest {found[:shown]}, written down was {decision.digest[:shown]}: one of the two was changed"
         )
     return None
 

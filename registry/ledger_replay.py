@@ -109,13 +109,22 @@ def _replay_gate(decision: Decision, artifacts: ArtifactStore, version: ModelVer
 
 
 def _changed(written: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    """Say which figures differ; one that only one of the two knows and leaves empty is none."""
+    """Say what differs but the wording; a figure that only one of the two knows and leaves empty is no difference."""
+    written, again = _without_words(written), _without_words(again)
     names = [*written, *(name for name in again if name not in written)]
     return [
         f"{name}: written {_short(written.get(name))}, decided again {_short(again.get(name))}"
         for name in names
         if written.get(name) != again.get(name) and (written.get(name) or again.get(name))
     ]
+
+
+def _without_words(verdict: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is said about a verdict's figures: another release may say it in other words."""
+    checks = [
+        {name: value for name, value in check.items() if name != "evidence"} for check in verdict.get("checks", ())
+    ]
+    return {name: value for name, value in verdict.items() if name != "reason"} | {"checks": checks}
 
 
 def _compare_promotion(decision: Decision, verdict: dict[str, Any]) -> Replayed:

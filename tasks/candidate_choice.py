@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +25,7 @@ from tasks.prepared_rows import TARGET, load_prepared, load_trial
 from tasks.search import Entrant, RunJobs, enter_candidates, plan_size, search
 from tasks.windows import Race, describe_window, race_windows
 
+_log = logging.getLogger(__name__)
 # Rows by which a fit is known to answer with numbers at all.
 _ROWS_LOOKED_AT = 1_000
 # The last fit has more rows than a fold's; one that takes ten times the whole comparison will not end.
@@ -104,6 +106,12 @@ class Comparison:
             known = self.champion is not None and any(one.estimator == self.champion.estimator for one in specs)
             size = plan_size(rules, len(folds), n_rows, n_protected=len(specs) + known)
             entrants = enter_candidates(specs, size, seed=self.spec.seed, champion=self.champion)
+            if any(one.search for one in specs) and not any(entrant.origin == "drawn" for entrant in entrants):
+                _log.warning(
+                    "train.search.fits: %s fits are enough for the declared parameters alone; nothing is drawn from "
+                    "the search space, give it more",
+                    rules.fits,
+                )
         else:
             entrants = [Entrant(one.estimator, one.parameters) for one in specs]
             rules = rules.model_copy(update={"fits": len(specs)})

@@ -138,12 +138,14 @@ def draw_residuals(curves: Mapping[str, Any]) -> str:
 def draw_dependence(name: str, curve: Mapping[str, Any]) -> str:
     """Draw the mean answer over a feature's values: a line for a quantity, columns for categories."""
     answers, values = curve["answers"], curve["values"]
+    classes, is_category = curve.get("classes") or [], curve.get("shares") is not None
     highest, lowest = max(map(max, answers)), min(map(min, answers))
+    if classes and is_category:
+        lowest = 0.0  # a column tells by its length
     margin = 0.08 * (highest - lowest) or 0.05 * (abs(highest) or 1.0)
-    up = (lowest - margin, highest + margin)
-    classes = curve.get("classes") or []
+    up = (lowest if classes and is_category else lowest - margin, highest + margin)
     said = "mean answer" if not classes else f"mean probability of {', '.join(map(str, classes))}"
-    if curve.get("shares") is None:
+    if not is_category:
         frame = _Frame((values[0], values[-1]), up, 300, 210)
         parts = [
             frame.line(f"part-{index}", list(zip(values, line, strict=True))) for index, line in enumerate(answers, 1)
@@ -159,7 +161,7 @@ def draw_dependence(name: str, curve: Mapping[str, Any]) -> str:
             f"<rect class='column' x='{left:.1f}' y='{top:.1f}' width='{frame.x(index + 0.35) - left:.1f}' "
             f"height='{height:.1f}'>{tip}</rect>"
         )
-        parts.append(_label(frame.x(index), frame.height - _BOTTOM + 14, value[: max(3, 42 // len(values))], "middle"))
+        parts.append(_label(frame.x(index), frame.height - _BOTTOM + 14, value[: max(3, 34 // len(values))], "middle"))
     return frame.draw(name, (" ", said), parts, ticks=[""] * 2)
 
 

@@ -148,7 +148,7 @@ def _explain(
         bounds = f"interval {comparison.low:+.4f} to {comparison.high:+.4f}"
     against = "the champion's"
     if evaluation.champion_stand_in:
-        against += " (its own sibling, which has not seen these rows,)"
+        against += " (its own sibling, which has not seen these rows)"
     figures = (
         f"{loss} {own:.4f} against {against} {(evaluation.champion or {})[loss]:.4f} "
         f"(difference {comparison.difference:+.4f}, {bounds}) on {evaluation.n_rows:,} rows"

@@ -36,6 +36,7 @@ def test_rows_are_good_exactly_when_each_of_them_is(contract: DataContract, rows
         ]
 
 
+@pytest.mark.slow
 @given(contract=_CONTRACTS, rows=_ROWS)
 def test_every_fault_names_a_row_what_was_found_and_what_was_expected(
     contract: DataContract, rows: list[dict[str, Any]]
@@ -47,11 +48,13 @@ def test_every_fault_names_a_row_what_was_found_and_what_was_expected(
         str(fault).encode()
 
 
+@pytest.mark.slow
 @given(contract=_CONTRACTS, rows=_ROWS, most=st.integers(1, 5))
 def test_fewer_faults_are_the_first_of_all(contract: DataContract, rows: list[dict[str, Any]], most: int) -> None:
     assert contract.find_faults(rows, most=most) == contract.find_faults(rows, most=10_000)[:most]
 
 
+@pytest.mark.slow
 @given(contract=_CONTRACTS, rows=_ROWS)
 def test_a_contract_reads_back_equal_and_judges_alike(contract: DataContract, rows: list[dict[str, Any]]) -> None:
     again = DataContract.model_validate(json.loads(contract.model_dump_json()))

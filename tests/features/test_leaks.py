@@ -41,6 +41,7 @@ def _suspects(frame: pd.DataFrame, target: str = "left", **options: object) -> d
     return {suspect.column: suspect for suspect in found}
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), target=st.sampled_from(["left", "spent"]))
 def test_honest_columns_are_not_accused(seed: int, target: str) -> None:
     frame = _frame(seed).drop(columns="spent" if target == "left" else "left")

@@ -99,6 +99,7 @@ def _assert_equal(served: pd.DataFrame, trained: pd.DataFrame) -> None:
         assert list(map(repr, served[name])) == list(map(repr, trained[name]))
 
 
+@pytest.mark.slow
 @cases(max_examples=150)
 @given(rows=_ROWS)
 @example(rows=[{"n": 9007199254740991.0, "i": 9007199254740991}, {"n": 9007199254740992.0, "i": 9007199254740992}])
@@ -111,6 +112,7 @@ def test_rows_as_served_give_the_features_that_training_saw(plan: FeaturePlan, r
     _assert_equal(served, trained)
 
 
+@pytest.mark.slow
 @cases(max_examples=100)
 @given(rows=_ROWS.filter(len), data=st.data())
 def test_a_row_alone_gives_the_features_that_it_gives_among_others(

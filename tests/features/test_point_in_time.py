@@ -157,6 +157,7 @@ def test_offline_as_of_values_are_what_the_online_store_would_have_answered_then
     assert offline == answers
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(history=_histories, created=st.booleans())
 def test_a_history_in_memory_answers_as_the_join_does(

@@ -22,7 +22,7 @@ from tests.trainings import Trainings
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import Artifact
 
-pytestmark = [pytest.mark.prefect]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 
 def test_a_run_leaves_what_a_person_would_look_at(trainings: Trainings, registry: Registry, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.monitoring.traffic import serve
 from tests.pipelines import define, make_pipeline, make_trips, train
 from tests.prefect_server import TestServer
 
-pytestmark = [pytest.mark.prefect]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 _PATIENCE_SECONDS = 60
 
 

@@ -120,6 +120,7 @@ _EVIDENCE = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @cases(max_examples=60)
 @given(evidence=_EVIDENCE)
 @example(evidence={"whole": 1.0, "one": 1, "yes": True, "zero": -0.0, "large": 1e22, "small": 1e-320, "most": 1.7e308})

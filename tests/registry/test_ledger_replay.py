@@ -9,7 +9,7 @@ import pytest
 from base.artifacts import Artifact
 from base.settings import Settings
 from registry.ledger import list_decisions
-from registry.ledger_replay import Replayed, find_strayed_aliases, replay_decisions
+from registry.ledger_replay import Replayed, _changed, find_strayed_aliases, replay_decisions
 from registry.needed_files import find_needed
 from registry.openlineage import LineageEmitter, describe_run, send_events
 from registry.runs import list_runs
@@ -97,3 +97,11 @@ def test_a_run_becomes_events_and_a_dead_receiver_is_told_of_once(
     emitter.begin(trained, run.id)
     emitter.end(trained, run.id)
     assert sum("were not taken by" in record.message for record in caplog.records) == 1
+
+
+def test_other_words_for_the_same_figures_are_no_other_verdict() -> None:
+    written = {"outcome": "better", "reason": "better: by 1", "checks": [{"name": "size", "evidence": "1 MB"}]}
+    worded = {"outcome": "better", "reason": "better by 1", "checks": [{"name": "size", "evidence": "one MB"}]}
+
+    assert _changed(written, worded) == []
+    assert _changed(written, worded | {"outcome": "worse"}) == ["outcome: written 'better', decided again 'worse'"]

@@ -105,6 +105,7 @@ def test_of_processes_that_promote_at_once_one_wins_and_each_other_is_told(any_r
         assert len(alias_history(session, "prod", "churn")) == len(list_decisions(session)) == 1
 
 
+@pytest.mark.slow
 def test_promotions_that_try_again_give_one_linear_history(any_registry: Registry) -> None:
     versions = _register(any_registry, 16)
 
@@ -321,6 +322,7 @@ class ChampionsMachine(RuleBasedStateMachine):
 _counter = iter(range(1_000_000))
 
 
+@pytest.mark.slow
 def test_champions_come_back_in_the_order_in_which_they_were_left(settings: Settings) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 

@@ -301,6 +301,7 @@ _ACTIONS = st.lists(
 _N_HISTORIES = iter(range(10**9))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     actions=_ACTIONS,

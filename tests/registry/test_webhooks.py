@@ -261,6 +261,7 @@ def test_a_try_whose_process_died_is_made_again(opened: Opened, receiver: Receiv
     assert len(receiver.bodies) == 1
 
 
+@pytest.mark.slow
 def test_processes_that_deliver_at_once_send_each_message_once(opened: Opened, receiver: Receiver) -> None:
     registry, settings = opened(receiver.url)
     for number in range(5):

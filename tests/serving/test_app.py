@@ -193,6 +193,7 @@ _bodies = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @cases(max_examples=300)
 @given(data=st.data())
 def test_whatever_a_client_sends_is_never_the_services_fault(client: TestClient, data: st.DataObject) -> None:
@@ -203,6 +204,7 @@ def test_whatever_a_client_sends_is_never_the_services_fault(client: TestClient,
     assert answer.status_code in (200, 400, 422), answer.text
 
 
+@pytest.mark.slow
 @cases(max_examples=150)
 @given(rows=st.lists(_typed_rows, min_size=1, max_size=4))
 def test_an_accepted_row_is_logged_as_it_was_sent(

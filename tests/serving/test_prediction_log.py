@@ -201,6 +201,7 @@ def test_a_segment_of_a_living_process_is_left_to_it(
     assert len(read_traffic(tmp_path, "trips")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("round_", range(3))
 def test_a_process_killed_while_it_logs_and_seals_leaves_every_row_once(
     tmp_path: Path, manifest: ModelManifest, round_: int
@@ -231,6 +232,7 @@ def test_a_process_killed_while_it_logs_and_seals_leaves_every_row_once(
     assert ".jsonl" not in _suffixes(tmp_path)
 
 
+@pytest.mark.slow
 def test_rows_are_read_once_while_segments_are_being_sealed(tmp_path: Path, manifest: ModelManifest) -> None:
     log = PredictionLog(tmp_path, segment_rows=2)
 

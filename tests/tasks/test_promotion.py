@@ -87,6 +87,7 @@ def _tables(draw: st.DrawFn) -> tuple[pd.DataFrame, str]:
     return pd.DataFrame(columns), task
 
 
+@pytest.mark.slow
 @given(drawn=_tables(), choice=st.integers(0, 2))
 @hypothesis_settings(max_examples=15)
 def test_what_serves_answers_as_training_did(

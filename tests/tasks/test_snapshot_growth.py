@@ -92,6 +92,7 @@ def _define(folder: Path, *, key: list[str]) -> Pipeline:
     return make_pipeline(folder / "trips", None, define(extract=extract), contract=None)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(days=_days, keyed=st.booleans(), most_small=st.integers(0, 3))
 def test_what_has_grown_is_what_a_full_extraction_reads(

@@ -158,6 +158,7 @@ def _draw_columns(draw: np.random.Generator, n: int) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 @cases(max_examples=12)
 @given(seed=st.integers(0, 2**32), n_rows=st.integers(60, 3_000))
 def test_two_random_halves_of_the_same_data_give_no_change(seed: int, n_rows: int) -> None:
@@ -168,6 +169,7 @@ def test_two_random_halves_of_the_same_data_give_no_change(seed: int, n_rows: in
     assert _compare(rows[is_first], rows[~is_first]) == []
 
 
+@pytest.mark.slow
 @cases(max_examples=12)
 @given(seed=st.integers(0, 2**32), share=st.floats(0.03, 0.3))
 def test_the_next_rows_of_the_same_process_give_no_change(seed: int, share: float) -> None:

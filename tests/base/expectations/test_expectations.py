@@ -66,6 +66,7 @@ def test_each_rule_is_judged_by_its_count() -> None:
     assert ("-1", "200") in [result.examples for result in results]
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same_answer_wherever_it_is_started(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_count_that_nobody_made_is_no_pass() -> None:
         ExpectationsProcess().ask(question)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_tells_what_is_wrong_with_the_contract() -> None:
     rule = ExpectationRule(type="expect_column_medain_to_be_between", arguments={"column": "age"})
 

@@ -150,6 +150,7 @@ CalibratedClassifierCV, CalibratedClassifierCV isotonic, DummyClassifier, Voting
 """
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [" ".join(name.split()) for name in _NAMES.split(",")])
 def test_a_fitted_model_survives_bit_by_bit(name: str) -> None:

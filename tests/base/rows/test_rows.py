@@ -33,6 +33,7 @@ _segments = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(_segments, st.booleans())
 def test_all_ways_of_reading_give_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory, segments: list[tuple[list[int], list[set[int]]]], timed: bool

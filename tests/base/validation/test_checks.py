@@ -73,6 +73,7 @@ def _tables(draw: st.DrawFn) -> tuple[pa.Table, DataContract]:
     return normalise(pa.table(columns)), contract
 
 
+@pytest.mark.slow
 @given(case=_tables())
 @settings(max_examples=60)
 def test_duckdb_great_expectations_and_masks_count_the_same(

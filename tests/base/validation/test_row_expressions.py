@@ -61,6 +61,7 @@ _ROWS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @cases(max_examples=60)
 @given(text=_CONDITIONS, rows=st.lists(_ROWS, min_size=1, max_size=8))
 def test_sql_and_python_judge_every_row_alike(text: str, rows: list[dict[str, Any]]) -> None:
