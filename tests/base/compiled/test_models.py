@@ -123,7 +123,11 @@ def test_trees_take_the_same_branch_right_at_their_thresholds() -> None:
     edges = np.concatenate([found, np.nextafter(found, np.float32(-np.inf)), np.nextafter(found, np.float32(np.inf))])
     rows = _rows().sample(len(edges), replace=True, random_state=0).assign(a=edges).reset_index(drop=True)
 
-    np.testing.assert_allclose(compiled.predict_features(rows), model.predict(rows), rtol=1e-5)
+    expected = model.predict(rows)
+    # Leaves are summed as float32: a value near 0 carries the rounding of the large ones that it is the sum of.
+    np.testing.assert_allclose(
+        compiled.predict_features(rows), expected, rtol=1e-5, atol=1e-6 * float(np.abs(expected).max())
+    )
 
 
 @settings(max_examples=30)
