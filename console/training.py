@@ -18,7 +18,7 @@ from console.prefect_logs import steps_as_progress
 if TYPE_CHECKING:
     from console.output import Output
 
-N_STEPS = 7
+N_STEPS = 8
 
 
 def train_command(

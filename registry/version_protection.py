@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
+from base.times import utc_now
 from registry.aliases import CHAMPION, list_aliases, previous_champion
+from registry.tables import Approval
 from registry.tags import KEEP, find_tags
 
 
 def find_protected(session: Session, model: str | None = None) -> dict[tuple[str, int], str]:
     """Find the versions of one model, or of all, that must not be deleted, each with the first reason.
 
-    An alias in any environment, the version to which a rollback goes, and the tag ``keep`` protect.
+    An alias in any environment, the version to which a rollback goes, a promotion that waits for people, and the tag
+    ``keep`` protect.
 
     Returns
     -------
@@ -25,6 +28,9 @@ def find_protected(session: Session, model: str | None = None) -> dict[tuple[str
         before = previous_champion(session, alias.environment, alias.model) if alias.alias == CHAMPION else None
         if before is not None:
             reasons.setdefault((alias.model, before), f"to which a rollback in {alias.environment} goes")
+    waiting = select(Approval).where(Approval.status == "waiting", col(Approval.expires_at) > utc_now())
+    for approval in session.exec(waiting if model is None else waiting.where(Approval.model == model)):
+        reasons.setdefault((approval.model, approval.number), "its promotion waits for approval")
     for name, tags in find_tags(session, model).items():
         if KEEP in tags:
             reasons.setdefault(name, f"tagged {KEEP!r}")

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from base.approval_spec import ApprovalSpec
 from base.errors import ArgumentError
 from base.times import utc_now
+from registry.approvals import ask_approval
 from registry.ledger import Rule, list_decisions
 from registry.lineage import trace_lineage
 from registry.models import VersionDeleted, VersionNotFound, find_version, resolve_present, roll_back
@@ -89,6 +91,24 @@ def test_champions_the_ones_before_and_kept_ones_stay(history: History) -> None:
         False,
         True,
     ]
+
+
+def test_a_version_whose_promotion_waits_for_people_stays_as_long_as_they_are_asked(history: History) -> None:
+    asked, expired, _ = _train(history, 3)
+    with history.registry.database.write() as session:
+        for version, since in ((asked, timedelta(0)), (expired, timedelta(days=3))):
+            ask_approval(
+                session,
+                ApprovalSpec(),
+                version,
+                environment="prod",
+                revision=0,
+                requester="ada",
+                reason="better",
+                now=utc_now() - since,
+            )
+
+    assert _numbers(_delete(history.registry)) == [expired.number]
 
 
 def test_a_preview_says_what_the_deletion_does_and_deletes_nothing(history: History) -> None:
