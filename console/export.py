@@ -69,7 +69,7 @@ def export_command(name: str, *, onnx: str, output: Output) -> None:
     file = _check_file(onnx)
     from base.atomic_files import write_atomically
     from registry.aliases import resolve_present
-    from serving.servability import Admission
+    from serving.loading.servability import Admission
 
     settings = read_settings()
     registry = open_registry(settings)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from base.contract import DataContract
     from console.output import Output
-    from serving.scorer import Prediction, Scorer
+    from serving.scoring.scorer import Prediction, Scorer
 
 _BATCH_ROWS = 20_000
 _MOST_FAULTS = 10
@@ -66,8 +66,8 @@ def predict_command(
 
 def _load(model: str) -> tuple[str, int, Scorer]:
     from registry.models import resolve_present
-    from serving.scorer import load_scorer
-    from serving.servability import Admission
+    from serving.loading.servability import Admission
+    from serving.scoring.scorer import load_scorer
 
     settings = read_settings()
     registry = open_registry(settings)
@@ -78,7 +78,7 @@ def _load(model: str) -> tuple[str, int, Scorer]:
     scorer = load_scorer(registry.artifacts, manifest, trusted=settings.trusted_types, personal_key=key)
     if manifest.plan.views:
         from features.online_store import OnlineStore
-        from serving.view_lookup import open_lookup
+        from serving.scoring.view_lookup import open_lookup
 
         scorer.lookup = open_lookup(
             manifest.plan.views,

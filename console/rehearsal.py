@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from console.output import Output
     from registry.store import Registry
     from registry.tables import ModelVersion
-    from serving.proof import Proof
+    from serving.loading.proof import Proof
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ def _choose(registry: Registry, name: str | None, everything: bool) -> list[tupl
 
 
 def _rehearse(registry: Registry, settings: Settings, version: ModelVersion, aliases: tuple[str, ...]) -> Rehearsed:
-    from serving.first_load import prove_with
-    from serving.servability import Admission, remember_proof
+    from serving.loading.first_load import prove_with
+    from serving.loading.servability import Admission, remember_proof
 
     trained_with = dict(version.manifest.get("libraries", {}))
     try:

@@ -34,7 +34,7 @@ from registry.manifest import ModelManifest
 from registry.models import find_version
 from registry.store import Registry, open_registry
 from registry.tables import Run, WindowRow
-from serving.scorer import load_scorer
+from serving.scoring.scorer import load_scorer
 from tasks.joined_views import join_rows, materialize_new
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "flight_delay"

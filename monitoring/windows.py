@@ -19,7 +19,7 @@ from monitoring.drift import DriftPage, measure_drift
 from monitoring.performance import PerformanceReport, measure_performance
 from registry.manifest import ModelManifest
 from registry.tables import WindowRow
-from serving.traffic import join_labels, read_labels, read_traffic
+from serving.log.traffic import join_labels, read_labels, read_traffic
 
 Outcome = Literal["healthy", "drift", "performance", "too few rows"]
 

@@ -20,13 +20,13 @@ from features.online_store import OnlineStore
 from registry.manifest import ModelManifest
 from registry.models import find_version
 from registry.store import Registry
-from serving.batcher import Answer, Batcher, PredictionNotLogged
-from serving.follower import Follower, Served
-from serving.payloads import MOST_FAULTS, BodyRefused, FaultsFound, describe_faults, read_labels_of, read_rows
-from serving.prediction_log import PredictionLog
-from serving.scorer import Scorer
-from serving.servability import Admission
-from serving.view_lookup import describe_views
+from serving.loading.follower import Follower, Served
+from serving.loading.servability import Admission
+from serving.log.prediction_log import PredictionLog
+from serving.scoring.batcher import Answer, Batcher, PredictionNotLogged
+from serving.scoring.scorer import Scorer
+from serving.scoring.view_lookup import describe_views
+from serving.web.payloads import MOST_FAULTS, BodyRefused, FaultsFound, describe_faults, read_labels_of, read_rows
 
 _T = TypeVar("_T")
 

@@ -18,7 +18,7 @@ from base.errors import EverfitError
 from base.model_files import load_model
 from base.references import TrainingData
 from registry.manifest import ModelManifest
-from serving.onnx_model import OnnxModel
+from serving.scoring.onnx_model import OnnxModel
 from tasks.prepared_rows import load_prepared
 
 PROBABILITY_TOLERANCE = 1e-4

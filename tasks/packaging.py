@@ -22,8 +22,8 @@ from features.plan import frame_from_table, rows_from_frame
 from features.views import joined_types
 from registry.manifest import ModelManifest, SiblingModel
 from registry.store import Registry
-from serving.scorer import Examples, ModelDisagrees, Scorer, load_scorer, write_examples
-from serving.stored_rows import ANSWER, PREDICTION
+from serving.loading.stored_rows import ANSWER, PREDICTION
+from serving.scoring.scorer import Examples, ModelDisagrees, Scorer, load_scorer, write_examples
 from tasks.frames import load_frame, store_frame
 from tasks.joined_views import join_rows, read_joined
 from tasks.prepared_rows import TARGET, load_part, load_prepared, make_plan

@@ -19,9 +19,9 @@ from base.settings import Settings
 from base.user_code import UserCode
 from registry.manifest import ModelManifest
 from registry.store import Registry
-from serving.first_load import VersionNotProven
-from serving.proof import Proof
-from serving.servability import ensure_proven, start_first_load, take_first_load
+from serving.loading.first_load import VersionNotProven
+from serving.loading.proof import Proof
+from serving.loading.servability import ensure_proven, start_first_load, take_first_load
 from tasks.execution import RunReference, execute_step, open_context
 from tasks.frames import load_frame
 from tasks.full_model import FullModel, fit_on_all

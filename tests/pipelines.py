@@ -24,8 +24,8 @@ from base.user_code import UserCode
 from registry.feature_views import given_columns, resolve_views
 from registry.manifest import ModelManifest
 from registry.store import open_registry
-from serving.proof import Proof
-from serving.servability import remember_proof
+from serving.loading.proof import Proof
+from serving.loading.servability import remember_proof
 from tasks.data_validation import validate_data
 from tasks.evaluation import Champion, evaluate_model
 from tasks.extraction import extract_data

@@ -14,7 +14,7 @@ from console.cli import run
 from registry.manifest import ModelManifest
 from registry.store import Registry
 from registry.tables import ModelVersion
-from serving.proof import Proof
+from serving.loading.proof import Proof
 from tasks.onnx_export import PROBABILITY_TOLERANCE, add_onnx, compare, compile_deployed
 from tests.pipelines import define, make_pipeline, make_trips, train
 from tests.serving.models import promote, register_model
@@ -79,7 +79,7 @@ def test_a_rehearsal_tells_champions_that_would_break_and_ends_with_4(
         "trips": Proof(agrees=True, n_rows=5032, max_difference=0.0),
         "fares": Proof(agrees=False, n_rows=5032, max_difference=0.25, n_different=3, error="it answers otherwise"),
     }
-    monkeypatch.setattr("serving.first_load.prove_with", lambda _s, _a, manifest, **_: found[manifest.model])
+    monkeypatch.setattr("serving.loading.first_load.prove_with", lambda _s, _a, manifest, **_: found[manifest.model])
     promote(registry, register_model(registry))
     register_model(registry, name="fares")
 

@@ -13,8 +13,8 @@ from base.times import utc_now
 from features.plan import frame_from_rows
 from registry.manifest import ModelManifest
 from registry.store import Registry
-from serving.prediction_log import Label, LoggedBatch, PredictionLog
-from serving.scorer import load_scorer
+from serving.log.prediction_log import Label, LoggedBatch, PredictionLog
+from serving.scoring.scorer import load_scorer
 
 
 def serve(

@@ -25,8 +25,8 @@ from registry.runs import begin_run, finish_run, this_process
 from registry.signed_versions import sign_manifest
 from registry.store import Registry
 from registry.tables import ModelVersion
-from serving.proof import Proof
-from serving.scorer import Examples, Scorer, load_scorer, write_examples
+from serving.loading.proof import Proof
+from serving.scoring.scorer import Examples, Scorer, load_scorer, write_examples
 from tasks.frames import store_frame
 
 CONTRACT = RequestContract(

@@ -22,8 +22,8 @@ from registry.models import AliasMoved, alias_history, find_alias, list_versions
 from registry.pipelines import register_pipeline
 from registry.runs import begin_run, this_process
 from registry.store import Registry, open_registry
-from serving.scorer import load_scorer
-from serving.stored_rows import compare_reference
+from serving.loading.stored_rows import compare_reference
+from serving.scoring.scorer import load_scorer
 from tasks.frames import load_table
 from tasks.prepared_rows import load_prepared
 from tasks.promotion import promote_model

@@ -17,7 +17,7 @@ from features.online_store import OnlineStore
 from registry.feature_views import given_columns, resolve_views
 from registry.materialization import materialize_view
 from registry.store import Registry, open_registry
-from serving.view_lookup import open_lookup
+from serving.scoring.view_lookup import open_lookup
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 
 _VIEW = """

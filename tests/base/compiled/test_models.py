@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from base.compiled.graph import NotCompiled
 from base.compiled.models import MISSING, compile_model
-from serving.onnx_model import OnnxModel
+from serving.scoring.onnx_model import OnnxModel
 
 _NUMERIC, _CATEGORICAL = ("a", "b"), ("c", "d")
 _N = 400

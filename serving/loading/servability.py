@@ -15,8 +15,8 @@ from registry.proofs import find_proof, record_proof
 from registry.signed_versions import read_version
 from registry.store import Registry
 from registry.tables import ModelVersion
-from serving.first_load import FirstLoad, VersionNotProven
-from serving.proof import Proof, StoredRows
+from serving.loading.first_load import FirstLoad, VersionNotProven
+from serving.loading.proof import Proof, StoredRows
 
 _log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The first load of a version, in a process of its own with limits: what it does there, it cannot do to a service.
 
-:mod:`serving.first_load_process` is that process. It loads the version as a service would, lets it answer the rows
-whose answers are known, and writes down what came of it.
+:mod:`serving.loading.first_load_process` is that process. It loads the version as a service would, lets it answer
+the rows whose answers are known, and writes down what came of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from base.artifacts import Artifact, ArtifactStore
 from base.errors import EverfitError
 from registry.manifest import ModelManifest
-from serving.proof import RESULT, Proof, StoredRows, needed_files, out_of_memory
+from serving.loading.proof import RESULT, Proof, StoredRows, needed_files, out_of_memory
 
 if TYPE_CHECKING:
     from base.settings import Settings
@@ -118,7 +118,7 @@ class FirstLoad:
         with (self._folder / _COMPLAINTS).open("wb") as complaints:
             self._child = subprocess.Popen(
                 # -P: a file in the working directory must not hide a package.
-                [sys.executable, "-P", "-m", "serving.first_load_process"],
+                [sys.executable, "-P", "-m", "serving.loading.first_load_process"],
                 cwd=self._folder,
                 env=_environment(),
                 stdin=subprocess.PIPE,

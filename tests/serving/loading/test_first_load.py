@@ -16,9 +16,9 @@ from registry.manifest import ModelManifest
 from registry.proofs import find_proof
 from registry.store import Registry
 from registry.tables import ModelVersion, ProofRow
-from serving.first_load import VersionNotProven, prove_version
-from serving.proof import Proof
-from serving.servability import Admission, ensure_proven
+from serving.loading.first_load import VersionNotProven, prove_version
+from serving.loading.proof import Proof
+from serving.loading.servability import Admission, ensure_proven
 from tests.serving.conftest import open_client, wait_until
 from tests.serving.models import promote, register_model
 
@@ -114,8 +114,8 @@ def _set_proof(monkeypatch: pytest.MonkeyPatch, proof: Proof) -> list[str]:
         asked.append(rows)
         return proof
 
-    monkeypatch.setattr("serving.first_load.FirstLoad.start", lambda _self: None)
-    monkeypatch.setattr("serving.first_load.FirstLoad.prove", prove)
+    monkeypatch.setattr("serving.loading.first_load.FirstLoad.start", lambda _self: None)
+    monkeypatch.setattr("serving.loading.first_load.FirstLoad.prove", prove)
     return asked
 
 

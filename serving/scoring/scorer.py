@@ -21,7 +21,7 @@ from features.fitted import FittedFeature, load_states
 from features.plan import build_features, frame_from_rows
 from features.views import joined_types
 from registry.manifest import ModelManifest
-from serving.view_lookup import ViewLookup
+from serving.scoring.view_lookup import ViewLookup
 
 AGREEMENT = 1e-9
 """How far answers may be from the recorded ones, absolutely and relatively: the last bits of a sum."""

@@ -14,8 +14,8 @@ from registry.manifest import ModelManifest
 from registry.models import roll_back
 from registry.store import Registry
 from registry.tables import ModelVersion
-from serving.batcher import Batcher
-from serving.follower import Follower
+from serving.loading.follower import Follower
+from serving.scoring.batcher import Batcher
 from tests.serving.models import promote, register_model
 
 Follow = Callable[..., Follower]

@@ -21,9 +21,9 @@ from registry.models import CHAMPION, find_version
 from registry.signed_versions import read_version
 from registry.store import Registry
 from registry.tables import Alias, ModelVersion
-from serving.batcher import Batcher
-from serving.scorer import Scorer, load_scorer
-from serving.view_lookup import open_lookup
+from serving.scoring.batcher import Batcher
+from serving.scoring.scorer import Scorer, load_scorer
+from serving.scoring.view_lookup import open_lookup
 
 _log = logging.getLogger(__name__)
 

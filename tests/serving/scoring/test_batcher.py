@@ -11,9 +11,9 @@ import pytest
 
 from base.errors import UserCodeError
 from registry.store import Registry
-from serving.batcher import Answer, Batcher, PredictionNotLogged
-from serving.prediction_log import LoggedBatch
-from serving.scorer import Scorer
+from serving.log.prediction_log import LoggedBatch
+from serving.scoring.batcher import Answer, Batcher, PredictionNotLogged
+from serving.scoring.scorer import Scorer
 from tests.serving.models import load_version, make_rows, register_model
 
 ROWS = make_rows(30, seed=5)

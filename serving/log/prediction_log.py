@@ -1,7 +1,7 @@
 """The prediction log: every answered row and every label, on disk before anybody is told.
 
 Below the home folder, ``traffic/MODEL/predictions`` and ``traffic/MODEL/labels`` hold segments
-(:mod:`serving.segments`). Each process writes its own, one for each version that it serves, so all rows of a
+(:mod:`serving.log.segments`). Each process writes its own, one for each version that it serves, so all rows of a
 segment have one signature; readers see all segments of all processes, living or dead. An acknowledged prediction
 has been handed to the operating system: it survives ``kill -9`` of the service, not yet a loss of power.
 """
@@ -21,8 +21,8 @@ from base.rows.personal import protected_contract
 from base.times import utc_now
 from features.views import joined_types
 from registry.manifest import ModelManifest
-from serving.segments import Document, SegmentedLog, TableBuilder, adopt_segments
-from serving.traffic import (
+from serving.log.segments import Document, SegmentedLog, TableBuilder, adopt_segments
+from serving.log.traffic import (
     build_label_table,
     build_prediction_table,
     count_unknown_labels,

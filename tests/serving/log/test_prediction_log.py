@@ -21,7 +21,7 @@ from base.times import utc_now
 from registry.manifest import ModelManifest
 from registry.store import Registry
 from serving.identifiers import new_ids
-from serving.prediction_log import (
+from serving.log.prediction_log import (
     Label,
     LoggedBatch,
     PredictionLog,
@@ -30,7 +30,7 @@ from serving.prediction_log import (
     read_labels,
     read_traffic,
 )
-from serving.segments import SegmentDamaged
+from serving.log.segments import SegmentDamaged
 from tests.processes import start_process
 from tests.serving.conftest import wait_until
 from tests.serving.models import make_rows, register_model

@@ -13,7 +13,7 @@ import orjson
 from base.errors import EverfitError, Fault
 from base.times import parse_moment, utc_now
 from registry.manifest import ModelManifest
-from serving.prediction_log import Label
+from serving.log.prediction_log import Label
 
 MOST_FAULTS = 10_000
 """A body can hold more faults than anybody reads; what is beyond is cut off, and the answer says so."""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from base.times import as_utc
 from features.plan import frame_from_rows, frame_from_table
-from serving.segments import Document, list_segments, read_lines
+from serving.log.segments import Document, list_segments, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa

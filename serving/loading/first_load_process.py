@@ -1,6 +1,6 @@
 """The process of a first load: it imports, reads which version, keeps to its limits, loads it, and writes the proof.
 
-``python -m serving.first_load_process`` is started by :class:`serving.first_load.FirstLoad` alone.
+``python -m serving.loading.first_load_process`` is started by :class:`serving.loading.first_load.FirstLoad` alone.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from base.artifacts import ArtifactStore
 from base.errors import EverfitError
 from registry.manifest import ModelManifest
-from serving.proof import RESULT, Proof, StoredRows, needed_files, out_of_memory
+from serving.loading.proof import RESULT, Proof, StoredRows, needed_files, out_of_memory
 
 if TYPE_CHECKING:
-    from serving.scorer import Scorer
+    from serving.scoring.scorer import Scorer
 
 _MOST_WRITTEN_BYTES = 256 << 20
 # Each row alone, as a request of one row is answered.
@@ -34,7 +34,7 @@ def _answer() -> None:
     import skops.io  # noqa: F401
     from sklearn import ensemble  # noqa: F401
 
-    import serving.scorer  # noqa: F401
+    import serving.scoring.scorer  # noqa: F401
 
     question = json.loads(sys.stdin.buffer.read())
     _limit(question["memory_bytes"], question["seconds"])
@@ -80,8 +80,8 @@ def _prove(question: dict[str, Any]) -> Proof:
 
 
 def _measure(manifest: ModelManifest, rows: StoredRows, trusted: tuple[str, ...]) -> Proof:
-    from serving.scorer import ModelDisagrees, load_scorer, load_unproven, read_examples
-    from serving.stored_rows import compare_examples, compare_reference
+    from serving.loading.stored_rows import compare_examples, compare_reference
+    from serving.scoring.scorer import ModelDisagrees, load_scorer, load_unproven, read_examples
 
     artifacts = ArtifactStore(str(Path("store").absolute()))
     error = None

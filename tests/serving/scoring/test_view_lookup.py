@@ -19,9 +19,9 @@ from features.plan import frame_from_table
 from registry.feature_views import list_uses, resolve_views
 from registry.materialization import Materialized, materialize_view
 from registry.store import Registry
-from serving.scorer import load_scorer
-from serving.traffic import read_traffic
-from serving.view_lookup import open_lookup
+from serving.log.traffic import read_traffic
+from serving.scoring.scorer import load_scorer
+from serving.scoring.view_lookup import open_lookup
 from tasks.joined_views import join_rows
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 from tests.serving.conftest import open_client, wait_until

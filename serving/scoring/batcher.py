@@ -13,8 +13,8 @@ from typing import Any
 from base.errors import EverfitError
 from base.times import utc_now
 from serving.identifiers import new_ids
-from serving.prediction_log import LoggedBatch
-from serving.scorer import Prediction, Scorer
+from serving.log.prediction_log import LoggedBatch
+from serving.scoring.scorer import Prediction, Scorer
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""How a version comes into service: followed, proven, loaded."""

@@ -1,0 +1,1 @@
+"""The prediction log: what was answered, and what came true."""

@@ -1,0 +1,1 @@
+"""What goes over the wire: bodies, routes, who may ask."""
