@@ -22,7 +22,8 @@ from base.evaluate_spec import EvaluateSpec
 from base.extract_spec import ExtractSpec
 from base.gate_spec import ValidateModelSpec
 from base.schedules import check_cron, check_timezone
-from base.section import NOTHING, Fraction, Section, Whole, is_function
+from base.section import NOTHING, Fraction, Section, Whole, is_function, one_or_more
+from base.serve_spec import ServeSpec
 from base.times import Duration, describe_duration, parse_duration
 from base.train_spec import TrainSpec
 from base.view_spec import ViewSpec
@@ -32,10 +33,6 @@ def _function(value: str) -> str:
     if not is_function(value):
         raise ValueError("expected module:function, such as 'features:add_calendar'")
     return value
-
-
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
 
 
 def _ranks(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,7 +70,7 @@ class SplitSpec(Section):
     validation: Fraction = Field(0.15, gt=0, lt=1)
     test: Fraction = Field(0.15, gt=0, lt=1)
     gap: Gap = Field(None, description="Before a part begins, rows so new are left out; auto: extract.label_delay.")
-    groups: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(
+    groups: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = Field(
         (), description="Columns that name a group together, such as a customer; no group lies in two parts."
     )
 
@@ -107,12 +104,6 @@ class PrepareSpec(Section):
             if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
                 raise ValueError(f"{', '.join(map(repr, both))} stands in {one} and in {other}")
         return self
-
-
-class ServeSpec(Section):
-    """How predictions are served."""
-
-    threshold: Fraction = Field(0.5, gt=0, lt=1, description="From which probability the second class is predicted.")
 
 
 class MonitorSpec(Section):

@@ -34,3 +34,14 @@ def is_function(source: str) -> bool:
     (True, False, False)
     """
     return _FUNCTION.fullmatch(source) is not None
+
+
+def one_or_more(value: object) -> object:
+    """Let a single text stand for a list of one.
+
+    Examples
+    --------
+    >>> one_or_more("customer"), one_or_more(["city", "customer"])
+    (('customer',), ['city', 'customer'])
+    """
+    return (value,) if isinstance(value, str) else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -39,6 +39,9 @@ class ModelManifest(BaseModel):
     the newest rows and judged on them, while the model that serves was fitted by the same recipe on all rows up to
     ``learnt_until``; the predictions in ``reference`` are then the sibling's too, since the deployed model has learnt
     from those rows.
+
+    ``key`` names the columns that say whom or what a row is about, and ``label_delay`` how long after its time a row's
+    target is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -74,6 +77,8 @@ class ModelManifest(BaseModel):
     signature: str | None = None
     deployed: Literal["full", "sibling"] = "sibling"
     sibling: SiblingModel | None = None
+    key: tuple[str, ...] = ()
+    label_delay: timedelta = timedelta(0)
 
     def as_sibling(self) -> ModelManifest | None:
         """The manifest of the judged model, where another one is deployed; it has not seen the newest rows."""

@@ -88,6 +88,8 @@ def package_model(
         libraries=_libraries(),
         environment=digest_environment(),
         personal_key=None if key is None else name_key(key),
+        key=spec.serve.key,
+        label_delay=spec.extract.label_delay,
     )
     model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
     scorer = Scorer(manifest, model, code, fitted=load_states(artifacts, plan.states, code, trusted=trusted))
