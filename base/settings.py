@@ -20,6 +20,7 @@ SECRET_SETTINGS = (
     "signing_key",
     "former_signing_keys",
     "webhooks",
+    "tls_key_password",
 )
 """What a message about a wrong setting must not repeat."""
 
@@ -64,9 +65,65 @@ class Settings(BaseSettings):
     service_host: str = Field("127.0.0.1", description="Where the prediction service binds.")
     service_port: int = Field(8400, description="Port of the prediction service.")
     follow_seconds: float = Field(0.5, gt=0, description="How often the service looks whether an alias has moved.")
+    rollout_seconds: float = Field(2.0, gt=0, description="How often the service looks at a running rollout.")
+    shadow_budget: float = Field(
+        0.25, gt=0, le=1, description="Share of one core that the shadow of a rollout may take in each process."
+    )
     max_rows: int = Field(10_000, ge=1, description="Rows that one prediction request may hold.")
+    max_labels: int = Field(200_000, ge=1, description="Labels that one request may bring.")
+    label_grace_seconds: float = Field(
+        3600, ge=0, description="How long after its horizon a label may be observed before it counts as late."
+    )
     max_body_bytes: int = Field(32 << 20, ge=1024, description="Bytes that the body of one request may hold.")
+    workers: int = Field(1, ge=1, le=256, description="Processes of the prediction service, behind one address.")
+    access: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether the service asks for tokens: on, off, or auto, which is on unless bound to loopback."
+    )
+    rate_per_second: float | None = Field(
+        None, gt=0, description="Requests per second of each token, or of each address without one, in each worker."
+    )
+    rate_burst: int | None = Field(
+        None, ge=1, description="Requests that may come at once after a rest; default: those of two seconds."
+    )
+    max_in_flight: int = Field(2048, ge=1, description="Unanswered requests in one worker; more are answered with 503.")
+    max_header_bytes: int = Field(32 << 10, ge=1024, description="Bytes that the header of one request may hold.")
+    header_seconds: float = Field(10, gt=0, description="How long the header of a request may take to arrive.")
+    body_seconds: float = Field(60, gt=0, description="How long the body of a request may take to arrive.")
+    drain_seconds: float = Field(
+        1.0, ge=0, description="When told to stop, how long open connections are still answered before they are closed."
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file of the service's certificate chain; turns TLS on.")
+    tls_key: Path | None = Field(None, description="PEM file of its key; default: it stands in the certificate's file.")
+    tls_key_password: SecretStr | None = Field(None, description="Password of the key's file.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file of authorities; who has no certificate from them is not even heard."
+    )
+    trusted_proxies: str | None = Field(
+        None, description="Addresses of proxies whose X-Forwarded-For is believed, separated by commas."
+    )
+    access_log: Literal["off", "problems", "all"] = Field(
+        "problems", description="Which requests are logged: off, problems (5xx, refused, slow) or all."
+    )
+    slow_seconds: float = Field(1.0, gt=0, description="From here on a request is slow, and logged as a problem.")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="How the service writes its log: text, json, or auto, which is text on a terminal."
+    )
+    tracing: Literal["auto", "otlp", "off"] = Field(
+        "auto", description="OpenTelemetry: auto, where an SDK is loaded already; otlp, which loads it; off."
+    )
     segment_rows: int = Field(50_000, ge=1, description="Predictions after which a segment of the log is sealed.")
+    segment_seconds: float = Field(
+        3600, gt=0, description="Age at which a segment of the log is sealed, however few predictions it holds."
+    )
+    log_durability: Literal["fsync", "flush"] = Field(
+        "fsync", description="What an answered prediction has outlived, where its pipeline does not say."
+    )
+    log_on_full: Literal["refuse", "go_on"] = Field(
+        "refuse", description="When the log cannot be written: refuse to answer, or go_on; where a pipeline does not say."
+    )
+    log_upkeep_seconds: float = Field(
+        60, gt=0, description="How often the service moves sealed segments to the artifact store and ends old ones."
+    )
     worker_poll_seconds: float = Field(0.2, gt=0, description="How often the warm worker asks for granted runs.")
     fit_threads: int = Field(
         1, ge=1, description="OpenMP threads of one fit; more can be slower when machines are busy."
@@ -117,6 +174,9 @@ class Settings(BaseSettings):
     require_signature: bool = Field(True, description="Refuse to load a version that is not signed.")
     load_memory_bytes: int = Field(
         4 << 30, ge=256 << 20, description="Address space that the first load of a version may take, in its process."
+    )
+    compiled: bool = Field(
+        True, description="Let the service answer by a version's compiled form (ONNX), where it has one that agrees."
     )
     load_seconds: float = Field(60, gt=0, description="How long the first load of a version may take.")
 

@@ -54,10 +54,10 @@ def as_categories(column: pd.Series[Any]) -> pd.Series[Any]:
         codes, levels = pd.factorize(values, use_na_sentinel=True)
     elif column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) != "string":
         # 1, 1.0 and True are equal to a hash table, and the first of them would name the others.
-        return pd.Series([_name_category(value) for value in column], index=column.index, dtype=object)
+        return pd.Series([name_category(value) for value in column], index=column.index, dtype=object)
     else:
         codes, levels = pd.factorize(column, use_na_sentinel=True)
-    names = np.array([_name_category(value) for value in levels], dtype=object)
+    names = np.array([name_category(value) for value in levels], dtype=object)
     texts = np.full(len(column), np.nan, dtype=object)
     texts[codes >= 0] = names[codes[codes >= 0]]
     return pd.Series(texts, index=column.index, dtype=object)
@@ -109,7 +109,14 @@ def _parse_number(value: Any) -> float | None:
         return None
 
 
-def _name_category(value: Any) -> str | float:
+def name_category(value: Any) -> str | float:
+    """Write one category as :func:`as_categories` does; a missing one is NaN.
+
+    Examples
+    --------
+    >>> name_category(9.0), name_category(True), name_category("turbo")
+    ('9', 'True', 'turbo')
+    """
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, float | int | np.number):

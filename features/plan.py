@@ -62,6 +62,19 @@ def frame_from_rows(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, Colu
     return pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
 
 
+def frame_from_values(rows: Sequence[tuple[Any, ...]], inputs: Mapping[str, ColumnType]) -> pd.DataFrame:
+    """Build the same frame as :func:`frame_from_rows` from rows that are the inputs' values in order.
+
+    Examples
+    --------
+    >>> frame_from_values([(3, "a"), (None, "b")], {"age": "integer", "name": "text"})["age"].tolist()
+    [3.0, nan]
+    """
+    values = zip(*rows, strict=True) if rows else ([] for _ in inputs)
+    columns = {name: _typed(list(column), kind) for (name, kind), column in zip(inputs.items(), values, strict=True)}
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
+
+
 def frame_from_table(table: pa.Table, inputs: Mapping[str, ColumnType]) -> pd.DataFrame:
     """Build the same frame as :func:`frame_from_rows` from stored rows; an input that the table lacks is missing.
 

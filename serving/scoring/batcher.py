@@ -1,26 +1,37 @@
-"""Score the requests that are waiting in one call: a call costs milliseconds, whatever the number of rows."""
+"""Score the requests that are waiting in one call, and log them in one write, before anybody gets an answer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from base.errors import EverfitError
 from base.times import utc_now
 from serving.identifiers import new_ids
 from serving.log.prediction_log import LoggedBatch
+from serving.scoring.row_reader import Values, values_of
 from serving.scoring.scorer import Prediction, Scorer
 
 _log = logging.getLogger(__name__)
 
 Rows = Sequence[dict[str, Any]]
+Commit = Callable[[Sequence[LoggedBatch], Callable[[Exception | None], None]], None]
+
 # Beyond this a call takes so long that those who wait longest are better served by two.
 _MOST_ROWS_TOGETHER = 4096
+# A compiled model answers so many rows in less time than a thread takes to wake up.
+_MOST_ROWS_AT_ONCE = 64
+# Other requests' bodies are to be read between one call and the next.
+_MOST_TOGETHER_AT_ONCE = 64
 
 
 class PredictionFailed(EverfitError):
@@ -31,40 +42,69 @@ class PredictionNotLogged(EverfitError):
     """The log did not take an answer, so it is not given."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one request gets: an identifier and a prediction for each row."""
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """The rows of one request that have passed the signature; ``began`` is :func:`time.perf_counter` at its arrival.
+
+    ``values`` are the rows as :class:`serving.scoring.row_reader.RowReader` reads them, where it does.
+    """
+
+    rows: Rows
+    values: Sequence[Values] | None = None
+    arm: str = "champion"
+    kind: str = "online"
+    began: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What one request gets: an identifier and a prediction for each row.
+
+    ``values`` are raw: of shape (n_rows,) for a regression, else (n_rows, n_classes).
+    """
 
     ids: list[str]
-    predictions: list[Prediction]
+    values: npt.NDArray[np.float64]
+    scorer: Scorer
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """The answers with their meaning."""
+        return self.scorer.describe(self.values)
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    rows: Rows
+class _Waiting(msgspec.Struct, frozen=True, gc=False):
+    asked: Asked
     answer: asyncio.Future[Answer]
 
 
-class Batcher:
-    """One model version's queue: what is waiting when the scorer becomes free is scored together.
+_Outcome = Answer | EverfitError
 
-    Nobody waits for company: a request that finds the scorer free is scored at once. The answers are logged
-    before anybody gets one.
+
+class Batcher:
+    """One model version's queue.
+
+    Nobody waits for company: what is waiting when the scorer becomes free is scored together. Rows that a compiled
+    model answers at once are scored on the event loop: all that came in one turn of it, or while the log wrote the
+    group before. Others are scored in a thread, the next group while the log writes the one before.
 
     Parameters
     ----------
-    record : callable
-        Takes the batches that were answered and returns when they are in the log, or raises OSError.
+    commit : callable
+        Takes the batches that were answered and a function that is told, from any thread, when they are in the log,
+        or why they are not.
     """
 
-    def __init__(self, scorer: Scorer, record: Callable[[Sequence[LoggedBatch]], None], pool: Executor) -> None:
+    def __init__(self, scorer: Scorer, commit: Commit, pool: Executor) -> None:
         self._scorer = scorer
-        self._record = record
+        self._commit = commit
         self._pool = pool
         self._waiting: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._at_once: list[_Waiting] = []
+        self._is_writing = False
+        self._is_immediate = scorer.is_immediate
+        self._inputs = list(scorer.manifest.plan.inputs)
 
-    async def predict(self, rows: Rows) -> Answer:
+    async def predict(self, asked: Asked) -> Answer:
         """Answer one request's rows, which have passed the signature.
 
         Raises
@@ -72,90 +112,157 @@ class Batcher:
         UserCodeError, PredictionFailed, PredictionNotLogged
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(rows, loop.create_future())
-        self._waiting.append(waiting)
-        if self._worker is None:
-            self._worker = loop.create_task(self._work(loop))
+        waiting = _Waiting(asked, loop.create_future())
+        if self._is_immediate and asked.values is not None and len(asked.values) <= _MOST_ROWS_AT_ONCE:
+            if not self._at_once and not self._is_writing:
+                loop.call_soon(self._answer_at_once, loop)
+            self._at_once.append(waiting)
+        else:
+            self._waiting.append(waiting)
+            if self._worker is None:
+                self._worker = loop.create_task(self._work(loop))
         return await waiting.answer
+
+    def _answer_at_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        together, self._at_once = self._at_once[:_MOST_TOGETHER_AT_ONCE], self._at_once[_MOST_TOGETHER_AT_ONCE:]
+        asked = [one.asked for one in together]
+        try:
+            outcomes = self._score(asked, [one.values or () for one in asked])
+            self._is_writing = self._record(loop, together, outcomes, then=self._go_on)
+        except Exception as error:
+            # Whatever it was, those who wait must hear of it.
+            _refuse(together, error)
+            self._is_writing = False
+        if self._at_once and not self._is_writing:
+            loop.call_soon(self._answer_at_once, loop)
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_writing = False
+        if self._at_once:
+            self._answer_at_once(loop)
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             while self._waiting:
                 together = self._take()
-                outcomes: Sequence[Answer | Exception]
+                outcomes: Sequence[_Outcome]
                 try:
-                    outcomes = await loop.run_in_executor(self._pool, self._answer, [one.rows for one in together])
+                    done = await loop.run_in_executor(self._pool, self._answer, [one.asked for one in together])
                 except Exception as error:
                     # Whatever it was, those who wait must hear of it.
-                    outcomes = [error] * len(together)
-                for one, outcome in zip(together, outcomes, strict=True):
-                    if one.answer.done():
-                        continue
-                    if isinstance(outcome, Exception):
-                        one.answer.set_exception(outcome)
-                    else:
-                        one.answer.set_result(outcome)
+                    _refuse(together, error)
+                    continue
+                asked, outcomes = done
+                completed = [_Waiting(a, one.answer) for a, one in zip(asked, together, strict=True)]
+                self._record(loop, completed, outcomes)
         finally:
             self._worker = None
 
     def _take(self) -> list[_Waiting]:
         together = [self._waiting.popleft()]
-        n_rows = len(together[0].rows)
+        n_rows = len(together[0].asked.rows)
         while self._scorer.is_row_wise and self._waiting:
-            n_rows += len(self._waiting[0].rows)
+            n_rows += len(self._waiting[0].asked.rows)
             if n_rows > _MOST_ROWS_TOGETHER:
                 break
             together.append(self._waiting.popleft())
         return together
 
-    def _answer(self, requests: list[Rows]) -> list[Answer | EverfitError]:
-        # What is logged is what was scored: monitoring and audits need the values of that moment.
-        requests = self._complete(requests)
-        outcomes = self._score(requests)
-        answered = [
-            (rows, one) for rows, one in zip(requests, outcomes, strict=True) if not isinstance(one, EverfitError)
-        ]
-        now = utc_now()
-        batches = [LoggedBatch(one.ids, rows, one.raw, now) for rows, one in answered]
-        try:
-            if batches:
-                self._record(batches)
-        except Exception as error:
-            _log.exception("%d answers could not be logged", len(batches))
-            not_logged = PredictionNotLogged(
-                "the prediction is not given, since the prediction log could not take it "
-                f"({getattr(error, 'strerror', None) or type(error).__name__}); free the disk and send the rows again"
-            )
-            return [one if isinstance(one, EverfitError) else not_logged for one in outcomes]
-        return [one if isinstance(one, EverfitError) else Answer(one.ids, one.predictions) for one in outcomes]
+    def _answer(self, requests: list[Asked]) -> tuple[list[Asked], list[_Outcome]]:
+        if self._scorer.completes:
+            # What is logged is what was scored: monitoring and audits need the values of that moment.
+            requests = self._complete(requests)
+        values = [values_of(one.rows, self._inputs) if one.values is None else one.values for one in requests]
+        return requests, self._score(requests, values)
 
-    def _complete(self, requests: list[Rows]) -> list[Rows]:
-        completed = self._scorer.complete_rows([row for rows in requests for row in rows])
-        parts: list[Rows] = []
-        for rows in requests:
-            parts.append(completed[: len(rows)])
-            completed = completed[len(rows) :]
+    def _complete(self, requests: list[Asked]) -> list[Asked]:
+        completed = self._scorer.complete_rows([row for one in requests for row in one.rows])
+        parts: list[Asked] = []
+        for one in requests:
+            parts.append(Asked(completed[: len(one.rows)], None, one.arm, one.kind, one.began))
+            completed = completed[len(one.rows) :]
         return parts
 
-    def _score(self, requests: list[Rows]) -> list[_Scored | EverfitError]:
+    def _score(self, requests: Sequence[Asked], values: Sequence[Sequence[Values]]) -> list[_Outcome]:
+        flat = values[0] if len(values) == 1 else [row for rows in values for row in rows]
         try:
-            answers = self._scorer.score_rows([row for rows in requests for row in rows])
-            predictions = self._scorer.describe(answers)
+            answers = self._scorer.score_values(flat)
         except Exception as error:
             # One request's rows may have broken the call: each gets its own, and only the guilty one fails.
             if len(requests) > 1:
-                return [outcome for rows in requests for outcome in self._score([rows])]
+                return [
+                    outcome
+                    for one, rows in zip(requests, values, strict=True)
+                    for outcome in self._score([one], [rows])
+                ]
             return [self._explain(error)]
-        classes = self._scorer.manifest.classes
-        raw = (answers[:, 1] if classes is not None and len(classes) == 2 else answers).tolist()
-        ids = new_ids(len(raw))
-        scored: list[_Scored | EverfitError] = []
+        ids = new_ids(len(flat))
+        scored: list[_Outcome] = []
         start = 0
-        for rows in requests:
-            part = slice(start, start + len(rows))
-            scored.append(_Scored(ids[part], predictions[part], raw[part]))
-            start += len(rows)
+        for rows in values:
+            stop = start + len(rows)
+            scored.append(Answer(ids[start:stop], answers[start:stop], self._scorer))
+            start = stop
         return scored
+
+    def _record(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        together: Sequence[_Waiting],
+        outcomes: Sequence[_Outcome],
+        *,
+        then: Callable[[asyncio.AbstractEventLoop], None] | None = None,
+    ) -> bool:
+        """Hand the answers to the log, and tell whether there was any; *then* is called when it has them."""
+        answered: list[tuple[_Waiting, Answer]] = []
+        batches: list[LoggedBatch] = []
+        now, clock, path = utc_now(), time.perf_counter(), self._scorer.path
+        for one, outcome in zip(together, outcomes, strict=True):
+            if isinstance(outcome, EverfitError):
+                _refuse([one], outcome)
+                continue
+            asked = one.asked
+            micros = int((clock - asked.began) * 1e6) if asked.began else 0
+            answered.append((one, outcome))
+            batches.append(
+                LoggedBatch(
+                    outcome.ids,
+                    asked.rows,
+                    _raw(outcome.values),
+                    now,
+                    arm=asked.arm,
+                    path=path,
+                    kind=asked.kind,
+                    micros=micros,
+                )
+            )
+        if batches:
+
+            def finish(error: Exception | None) -> None:
+                self._finish(answered, error)
+                if then is not None:
+                    then(loop)
+
+            def done(error: Exception | None) -> None:
+                loop.call_soon_threadsafe(finish, error)
+
+            self._commit(batches, done)
+        return bool(batches)
+
+    def _finish(self, answered: Sequence[tuple[_Waiting, Answer]], error: Exception | None) -> None:
+        if error is None:
+            for one, answer in answered:
+                if not one.answer.done():
+                    one.answer.set_result(answer)
+            return
+        _log.error("%d answers could not be logged", len(answered), exc_info=error)
+        _refuse(
+            [one for one, _ in answered],
+            PredictionNotLogged(
+                "the prediction is not given, since the prediction log could not take it "
+                f"({getattr(error, 'strerror', None) or type(error).__name__}); free the disk and send the rows again"
+            ),
+        )
 
     def _explain(self, error: Exception) -> EverfitError:
         name = self._scorer.manifest.model
@@ -168,8 +275,12 @@ class Batcher:
         )
 
 
-@dataclass(frozen=True)
-class _Scored:
-    ids: list[str]
-    predictions: list[Prediction]
-    raw: list[Any]
+def _raw(values: npt.NDArray[np.float64]) -> list[Any]:
+    found: list[Any] = (values[:, 1] if values.ndim == 2 and values.shape[1] == 2 else values).tolist()
+    return found
+
+
+def _refuse(waiting: Sequence[_Waiting], error: Exception) -> None:
+    for one in waiting:
+        if not one.answer.done():
+            one.answer.set_exception(error)

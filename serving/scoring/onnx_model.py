@@ -38,10 +38,21 @@ class OnnxModel:
         array of shape (n_rows, n_classes) or (n_rows,)
             Probabilities of the classes, or values.
         """
+        texts = features[self._categorical].to_numpy(object)
+        return self.predict(features[self._numeric].to_numpy(np.float32), np.where(pd.isna(texts), self.missing, texts))
+
+    def predict(
+        self, numeric: npt.NDArray[np.float32], categorical: npt.NDArray[np.object_]
+    ) -> npt.NDArray[np.float64]:
+        """Answer rows as matrices, of shape (n_rows, n_numeric) and (n_rows, n_categorical); no category is missing."""
         inputs: dict[str, Any] = {}
         if self._numeric:
-            inputs[NUMERIC] = features[self._numeric].to_numpy(np.float32)
+            inputs[NUMERIC] = numeric
         if self._categorical:
-            texts = features[self._categorical].to_numpy(object)
-            inputs[CATEGORICAL] = np.where(pd.isna(texts), self.notes[MISSING], texts)
+            inputs[CATEGORICAL] = categorical
         return np.asarray(self._session.run(None, inputs)[0], dtype=np.float64)
+
+    @property
+    def missing(self) -> str:
+        """The text that stands for a missing category."""
+        return self.notes[MISSING]

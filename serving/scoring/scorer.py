@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from base.artifacts import Artifact, ArtifactStore
-from base.contract import DataContract
 from base.errors import EverfitError, Fault, UserCodeError
-from base.model_files import load_model
-from base.rows.personal import has_personal, name_key, protect_rows, protected_contract
+from base.rows.personal import has_personal, protect_rows
 from base.user_code import UserCode
-from features.fitted import FittedFeature, load_states
-from features.plan import build_features, frame_from_rows
-from features.views import joined_types
+from features.fitted import FittedFeature
+from features.plan import build_features, frame_from_rows, frame_from_values
 from registry.manifest import ModelManifest
+from serving.scoring.matrices import MatrixMaker
+from serving.scoring.onnx_model import OnnxModel
+from serving.scoring.row_reader import RowReader, Values, values_of
 from serving.scoring.view_lookup import ViewLookup
 
-AGREEMENT = 1e-9
-"""How far answers may be from the recorded ones, absolutely and relatively: the last bits of a sum."""
+ScoringPath = Literal["onnx", "scikit-learn"]
 
 _ROWS_TRIED_ALONE = 3
-
-
-class ModelDisagrees(EverfitError):
-    """A loaded model does not give the answers that it gave when it was trained."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,11 @@ class Scorer:
 
     ``is_row_wise`` tells whether a row gets the same answer in whatever company it comes; only then may the
     rows of several requests be scored together.
+
+    Parameters
+    ----------
+    model : fitted pipeline or OnnxModel
+        What answers rows of features: scikit-learn's own, or the version's compiled form.
     """
 
     def __init__(
@@ -66,9 +64,29 @@ class Scorer:
         self.lookup: ViewLookup | None = None
         self.personal_key: bytes | None = None
         self.is_row_wise = is_row_wise
+        self.reader = RowReader(manifest.contract, list(manifest.plan.inputs))
+        self._inputs = list(manifest.plan.inputs)
+        self._has_personal = has_personal(manifest.contract)
+        self._names = [str(name) for name in manifest.classes or ()]
         self._model = model
+        self._matrices = _matrix_maker(manifest, model)
         self._code = code
         self._fitted = tuple(fitted)
+
+    @property
+    def path(self) -> ScoringPath:
+        """What answers: ``onnx``, the version's compiled form, or ``scikit-learn``."""
+        return "onnx" if isinstance(self._model, OnnxModel) else "scikit-learn"
+
+    @property
+    def is_immediate(self) -> bool:
+        """Whether a row costs so little that handing it to a thread would cost more."""
+        return self._matrices is not None and not self.completes
+
+    @property
+    def completes(self) -> bool:
+        """Whether rows are not scored as they were sent: personal values are hashed, views looked up."""
+        return self._has_personal or self.lookup is not None
 
     def find_faults(self, rows: Sequence[Mapping[str, Any]], *, most: int = 100) -> list[Fault]:
         """Judge a request's rows against the signature, up to *most* faults."""
@@ -86,7 +104,7 @@ class Scorer:
         EverfitError
             If the rows hold personal values and the scorer was loaded without the installation's key.
         """
-        if has_personal(self.manifest.contract):
+        if self._has_personal:
             if self.personal_key is None:
                 raise EverfitError(f"model {self.manifest.model!r} was loaded without the key of its personal columns")
             rows = protect_rows(rows, self.manifest.contract, self.personal_key)
@@ -104,7 +122,14 @@ class Scorer:
 
     def score_rows(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
         """Predict completed JSON rows as :meth:`predict_rows` does; the answer is as :meth:`predict_frame`'s."""
-        return self.predict_frame(frame_from_rows(rows, self.manifest.plan.inputs))
+        return self.score_values(values_of(rows, self._inputs))
+
+    def score_values(self, values: Sequence[Values]) -> npt.NDArray[np.float64]:
+        """Predict rows that are given as the values of the inputs, in order."""
+        if self._matrices is not None:
+            model: OnnxModel = self._model
+            return model.predict(*self._matrices.make(values))
+        return self.predict_frame(frame_from_values(values, self.manifest.plan.inputs))
 
     def builds_rows_alone(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Tell whether a row's features are the same with other rows beside it as alone.
@@ -134,6 +159,8 @@ class Scorer:
 
     def predict_features(self, features: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Predict rows whose features are built already; the answer is as :meth:`predict_frame`'s."""
+        if isinstance(self._model, OnnxModel):
+            return self._model.predict_features(features)
         answer = self._model.predict(features) if self.manifest.classes is None else self._model.predict_proba(features)
         return np.asarray(answer, dtype=np.float64)
 
@@ -143,106 +170,35 @@ class Scorer:
 
     def describe(self, answers: npt.NDArray[np.float64]) -> list[Prediction]:
         """Give numbers their meaning: classes by name, the threshold applied."""
-        classes = self.manifest.classes
-        if classes is None:
+        if self.manifest.classes is None:
             return [Prediction(value) for value in answers.tolist()]
-        names = [str(name) for name in classes]
-        if len(classes) == 2:
-            chosen = (answers[:, 1] >= self.manifest.threshold).astype(int)
-        else:
-            chosen = answers.argmax(axis=1)
         return [
-            Prediction(classes[index], dict(zip(names, row, strict=True)))
-            for index, row in zip(chosen.tolist(), answers.tolist(), strict=True)
+            Prediction(name, dict(zip(self._names, row, strict=True)))
+            for name, row in zip(self.choose(answers), answers.tolist(), strict=True)
         ]
 
+    def write(self, ids: Sequence[str], answers: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+        """Write answers as the service gives them: id, prediction and, for classes, their probabilities."""
+        if self.manifest.classes is None:
+            return [{"id": one, "prediction": value} for one, value in zip(ids, answers.tolist(), strict=True)]
+        names = self._names
+        return [
+            {"id": one, "prediction": name, "probabilities": dict(zip(names, row, strict=True))}
+            for one, name, row in zip(ids, self.choose(answers), answers.tolist(), strict=True)
+        ]
 
-def load_scorer(
-    artifacts: ArtifactStore,
-    manifest: ModelManifest,
-    *,
-    trusted: Sequence[str] = (),
-    personal_key: bytes | None = None,
-) -> Scorer:
-    """Load a version under the allow-list, and let it answer the rows whose answers are known.
-
-    That warms it (a first call is ten times slower) and proves it: a model that does not agree with itself
-    must not serve.
-
-    Parameters
-    ----------
-    personal_key : bytes, optional
-        By which requests' personal values are hashed; without it, only rows that are hashed already are answered.
-
-    Raises
-    ------
-    ModelFileRefused, ArtifactMissing, ArtifactCorrupt, UserCodeError
-    ModelDisagrees
-    """
-    scorer = load_unproven(artifacts, manifest, trusted=trusted)
-    examples = read_examples(artifacts, manifest.examples)
-    # The examples hold what the views gave in training; a request must not.
-    joined = joined_types(manifest.plan.views)
-    sent = [{name: value for name, value in row.items() if name not in joined} for row in examples.rows]
-    if faults := _find_faults_of_examples(manifest.contract, sent):
-        raise ModelDisagrees(f"model {manifest.model!r} refuses rows that it was trained with: {faults[0]}")
-    answers = scorer.predict_frame(frame_from_rows(examples.rows, manifest.plan.inputs))
-    expected = np.asarray(examples.answers, dtype=np.float64)
-    if answers.shape != expected.shape or not np.allclose(answers, expected, rtol=AGREEMENT, atol=AGREEMENT):
-        raise ModelDisagrees(
-            f"model {manifest.model!r} does not give the answers that it gave in training "
-            f"({_difference(answers, expected)}); train it again with these libraries"
-        )
-    scorer.is_row_wise = scorer.builds_rows_alone(examples.rows)
-    if personal_key is not None and manifest.personal_key not in (None, name_key(personal_key)):
-        raise ModelDisagrees(
-            f"model {manifest.model!r} was trained with personal values hashed under another key than this machine's; "
-            "give both the same EVERFIT_PERSONAL_KEY (or home's personal.key), or train it again here"
-        )
-    scorer.personal_key = personal_key
-    return scorer
+    def choose(self, answers: npt.NDArray[np.float64]) -> list[Any]:
+        """Choose a class for each row of probabilities: by the threshold where there are two, else the likeliest."""
+        classes = self.manifest.classes
+        assert classes is not None
+        if len(classes) == 2:
+            first, second = classes
+            threshold = self.manifest.threshold
+            return [second if share >= threshold else first for share in answers[:, 1].tolist()]
+        return [classes[index] for index in answers.argmax(axis=1).tolist()]
 
 
-def load_unproven(artifacts: ArtifactStore, manifest: ModelManifest, *, trusted: Sequence[str] = ()) -> Scorer:
-    """Load a version under the allow-list, without letting it answer the rows whose answers are known.
-
-    Raises
-    ------
-    ModelFileRefused, ArtifactMissing, ArtifactCorrupt, UserCodeError
-    """
-    model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
-    code = manifest.load_code(artifacts)
-    fitted = load_states(artifacts, manifest.plan.states, code, trusted=trusted)
-    return Scorer(manifest, model, code, fitted=fitted)
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A few real rows as JSON, with the raw answers that training gave them."""
-
-    rows: list[dict[str, Any]]
-    answers: list[Any]
-
-
-def write_examples(artifacts: ArtifactStore, examples: Examples) -> Artifact:
-    """Store examples beside the model."""
-    document = {"rows": examples.rows, "answers": examples.answers}
-    return artifacts.put_bytes(json.dumps(document, allow_nan=False).encode(), suffix=".json")
-
-
-def read_examples(artifacts: ArtifactStore, artifact: Artifact) -> Examples:
-    """Read examples, verified."""
-    document = json.loads(artifacts.read_bytes(artifact))
-    return Examples(rows=document["rows"], answers=document["answers"])
-
-
-def _find_faults_of_examples(contract: DataContract, rows: Sequence[Mapping[str, Any]]) -> list[Fault]:
-    # Examples hold personal values as they are stored: hashed.
-    stored = protected_contract(contract)
-    return [] if stored is None else stored.find_faults(rows)
-
-
-def _difference(answers: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> str:
-    if answers.shape != expected.shape:
-        return f"answers of shape {answers.shape} instead of {expected.shape}"
-    return f"largest difference {np.abs(answers - expected).max():.3g}"
+def _matrix_maker(manifest: ModelManifest, model: Any) -> MatrixMaker | None:
+    if not isinstance(model, OnnxModel) or not MatrixMaker.can_make(manifest.plan):
+        return None
+    return MatrixMaker(manifest.plan, missing=model.missing)

@@ -26,7 +26,9 @@ from registry.signed_versions import sign_manifest
 from registry.store import Registry
 from registry.tables import ModelVersion
 from serving.loading.proof import Proof
-from serving.scoring.scorer import Examples, Scorer, load_scorer, write_examples
+from serving.scoring.examples import Examples, write_examples
+from serving.scoring.loaded import load_scorer
+from serving.scoring.scorer import Scorer
 from tasks.frames import store_frame
 
 CONTRACT = RequestContract(

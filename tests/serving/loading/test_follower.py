@@ -41,7 +41,7 @@ def follow(registry: Registry, retired: list[tuple[str, int]]) -> Iterator[Follo
             models=models,
             seconds=0.05,
             trusted=(),
-            make_batcher=lambda scorer, _number: Batcher(scorer, lambda _batches: None, pool),
+            make_batcher=lambda scorer, _number: Batcher(scorer, lambda _batches, done: done(None), pool),
             on_retired=lambda model, number: retired.append((model, number)),
         )
 

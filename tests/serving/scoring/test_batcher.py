@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from base.errors import UserCodeError
 from registry.store import Registry
 from serving.log.prediction_log import LoggedBatch
-from serving.scoring.batcher import Answer, Batcher, PredictionNotLogged
+from serving.scoring.batcher import Answer, Asked, Batcher, Commit, PredictionNotLogged
 from serving.scoring.scorer import Scorer
 from tests.serving.models import load_version, make_rows, register_model
 
@@ -27,9 +27,17 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def _ask(batcher: Batcher, requests: Sequence[list[dict[str, Any]]]) -> list[Answer | BaseException]:
     async def ask() -> list[Answer | BaseException]:
-        return await asyncio.gather(*[batcher.predict(rows) for rows in requests], return_exceptions=True)
+        return await asyncio.gather(*[batcher.predict(Asked(rows)) for rows in requests], return_exceptions=True)
 
     return asyncio.run(ask())
+
+
+def _log_into(logged: list[Sequence[LoggedBatch]]) -> Commit:
+    def commit(batches: Sequence[LoggedBatch], done: Callable[[OSError | None], None]) -> None:
+        logged.append(batches)
+        done(None)
+
+    return commit
 
 
 def _scorer(registry: Registry, function: str = "features:add_hour") -> Scorer:
@@ -43,7 +51,7 @@ def test_requests_that_wait_are_scored_in_one_call_and_each_gets_its_own_rows(
     scorer = _scorer(registry)
     requests = [ROWS[start : start + 3] for start in range(0, 30, 3)]
 
-    answers = _ask(Batcher(scorer, logged.append, pool), requests)
+    answers = _ask(Batcher(scorer, _log_into(logged), pool), requests)
 
     assert [len(batches) for batches in logged] == [10]
     for rows, answer, batch in zip(requests, answers, logged[0], strict=True):
@@ -57,7 +65,7 @@ def test_a_request_that_breaks_the_users_code_fails_alone(registry: Registry, po
     good = [{"distance": 1.0}]
     bad = [{"distance": 1.0, "is_shared": True}]
 
-    answers = _ask(Batcher(_scorer(registry, "features:refuse_sharing"), logged.append, pool), [good, bad, good])
+    answers = _ask(Batcher(_scorer(registry, "features:refuse_sharing"), _log_into(logged), pool), [good, bad, good])
 
     assert [type(answer) for answer in answers] == [Answer, UserCodeError, Answer]
     assert [len(batches) for batches in logged] == [2]
@@ -67,7 +75,7 @@ def test_rows_of_strangers_never_change_an_answer(registry: Registry, pool: Thre
     scorer = _scorer(registry, "features:compare")
     requests = [ROWS[start : start + 3] for start in range(0, 30, 3)]
 
-    answers = _ask(Batcher(scorer, lambda _batches: None, pool), requests)
+    answers = _ask(Batcher(scorer, _log_into([]), pool), requests)
 
     assert [answer.predictions for answer in answers if isinstance(answer, Answer)] == [
         scorer.predict_rows(rows) for rows in requests
@@ -75,8 +83,8 @@ def test_rows_of_strangers_never_change_an_answer(registry: Registry, pool: Thre
 
 
 def test_an_answer_that_the_log_did_not_take_is_given_to_nobody(registry: Registry, pool: ThreadPoolExecutor) -> None:
-    def refuse(_batches: Sequence[LoggedBatch]) -> None:
-        raise OSError(28, "No space left on device")
+    def refuse(_batches: Sequence[LoggedBatch], done: Callable[[OSError | None], None]) -> None:
+        done(OSError(28, "No space left on device"))
 
     answers = _ask(Batcher(_scorer(registry), refuse, pool), [ROWS[:1], ROWS[1:2]])
 
@@ -85,7 +93,7 @@ def test_an_answer_that_the_log_did_not_take_is_given_to_nobody(registry: Regist
 
 
 def test_a_queue_goes_on_after_a_failure(registry: Registry, pool: ThreadPoolExecutor) -> None:
-    batcher = Batcher(_scorer(registry, "features:refuse_sharing"), lambda _batches: None, pool)
+    batcher = Batcher(_scorer(registry, "features:refuse_sharing"), _log_into([]), pool)
 
     answers = [_ask(batcher, [[{"distance": 1.0, "is_shared": shared}]])[0] for shared in (True, False)]
 

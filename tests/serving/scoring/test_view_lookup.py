@@ -20,7 +20,7 @@ from registry.feature_views import list_uses, resolve_views
 from registry.materialization import Materialized, materialize_view
 from registry.store import Registry
 from serving.log.traffic import read_traffic
-from serving.scoring.scorer import load_scorer
+from serving.scoring.loaded import load_scorer
 from serving.scoring.view_lookup import open_lookup
 from tasks.joined_views import join_rows
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train

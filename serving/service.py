@@ -1,0 +1,311 @@
+"""The prediction service itself: rows in, logged answers out; every protocol asks it the same question."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from base.errors import Fault, nearest
+from base.rows.personal import personal_key
+from base.settings import Settings
+from features.online_store import OnlineStore
+from registry.store import Registry
+from serving.labels.intake import LabelIntake
+from serving.loading.follower import Follower, Served
+from serving.loading.servability import Admission
+from serving.log.prediction_log import LoggedBatch, PredictionLog
+from serving.rollout.controller import Controller
+from serving.rollout.router import CHAMPION_ARM, Router, Share
+from serving.rollout.shadow import ShadowRunner
+from serving.scoring.batcher import Answer, Asked, Batcher, PredictionNotLogged
+from serving.scoring.row_reader import Values
+from serving.scoring.scorer import Scorer
+from serving.web.problems import MOST_FAULTS, BodyRefused, FaultsFound
+
+_T = TypeVar("_T")
+
+# A call releases Python's lock only in parts; more threads than this make each other slower.
+_SCORING_THREADS = 2
+# Up to so many rows, reading them takes less time than handing them to a thread.
+_MOST_ROWS_AT_ONCE = 64
+
+Row = dict[str, Any]
+Reread = Callable[[], Sequence[Row] | None]
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """The rows of a request that one version answered; ``positions`` None: all of them."""
+
+    served: Served
+    answer: Answer
+    positions: Sequence[int] | None = None
+
+    def places(self, n_rows: int) -> Sequence[int]:
+        """Where in the request the rows stand."""
+        return range(n_rows) if self.positions is None else self.positions
+
+
+class Answers(msgspec.Struct, frozen=True, gc=False):
+    """What a request gets: an identifier, a prediction and the version that gave it for each row, in their order."""
+
+    n_rows: int
+    parts: Sequence[Part]
+    warnings: Sequence[Fault] = ()
+
+    @property
+    def served(self) -> Served:
+        """The version that answered, or the first of several."""
+        return self.parts[0].served
+
+    @property
+    def version(self) -> int | None:
+        """The version that answered all rows, or None where there are several."""
+        numbers = {part.served.number for part in self.parts}
+        return numbers.pop() if len(numbers) == 1 else None
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The answers as the service's own protocol gives them; each with its version where there are several."""
+        if len(self.parts) == 1:
+            answer = self.parts[0].answer
+            return answer.scorer.write(answer.ids, answer.values)
+        found: list[dict[str, Any]] = [{}] * self.n_rows
+        for part in self.parts:
+            documents = part.answer.scorer.write(part.answer.ids, part.answer.values)
+            for place, document in zip(part.places(self.n_rows), documents, strict=True):
+                found[place] = {"id": document.pop("id"), "version": part.served.number, **document}
+        return found
+
+
+class Service:
+    """What answers: the followed versions, the rollout's router, the queues and the log.
+
+    Parameters
+    ----------
+    models : collection of str, optional
+        Serve these only; default: every model that has a champion, also one that gets its first later.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, models: Collection[str] | None = None) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.log = PredictionLog.from_settings(settings)
+        self.labels = LabelIntake.from_settings(settings, self.log)
+        self.online = OnlineStore.from_settings(settings)
+        self.pool = ThreadPoolExecutor(_SCORING_THREADS, thread_name_prefix="everfit-scorer")
+        self.follower = Follower(
+            registry,
+            models=models,
+            seconds=settings.follow_seconds,
+            trusted=settings.trusted_types,
+            make_batcher=self._make_batcher,
+            on_retired=self.log.retire,
+            online=self.online,
+            read_key=partial(personal_key, settings),
+            admit=Admission(registry, settings).admit,
+            compiled=settings.compiled,
+        )
+        self.router = Router(self.follower)
+        self.shadow = ShadowRunner(self.log.append, budget=settings.shadow_budget)
+        self.controller = Controller(
+            registry,
+            settings.home.absolute(),
+            self.follower,
+            self.router.counters,
+            seconds=settings.rollout_seconds,
+            count_shadows=self.shadow.count_rows,
+        )
+
+    def start(self) -> None:
+        """Begin to follow the champions; what dead processes have left of the log is taken care of."""
+        self.log.start(self.registry)
+        self.follower.start()
+        self.controller.start()
+
+    def stop(self) -> None:
+        """Answer nothing any more, and let the log and its thread end."""
+        self.controller.stop()
+        self.follower.stop()
+        self.shadow.stop()
+        self.pool.shutdown(wait=True)
+        self.log.close()
+        self.labels.accounts.close()
+        self.online.close()
+
+    def find(self, name: str) -> Served:
+        """Return the version of a model that serves.
+
+        Raises
+        ------
+        BodyRefused
+            404 for a model that nobody knows, 503 for one whose version cannot be loaded (yet).
+        """
+        served = self.follower.find(name)
+        if served is not None:
+            return served
+        if refused := self.follower.refused.get(name):
+            raise BodyRefused(
+                503,
+                f"version {refused.number} of model {name!r} cannot be loaded, and none before it: {refused.reason}",
+                reason="not_served",
+            )
+        if not self.follower.has_looked:
+            raise BodyRefused(
+                503,
+                "the service has just started and is loading its models; ask /readyz, then again",
+                reason="starting",
+            )
+        known = sorted(self.follower.served)
+        raise BodyRefused(
+            404,
+            f"there is no model {name!r}; served are {', '.join(known) or 'none'}{nearest(name, known)}",
+            reason="not_served",
+        )
+
+    async def predict(
+        self,
+        name: str,
+        rows: Sequence[Row],
+        *,
+        reread: Reread | None = None,
+        version: int | None = None,
+        request_key: str | None = None,
+        kind: str = "online",
+        began: float | None = None,
+    ) -> Answers:
+        """Answer the rows of a request; every answer is in the log before it is given.
+
+        Parameters
+        ----------
+        reread : callable, optional
+            Reads the rows digit by digit, where that was not done at first; None where it makes no difference.
+        version : int, optional
+            Ask this version, which must be in service; default: the champion, or the arms of a running rollout.
+        request_key : str, optional
+            Whom or what the request is about, where the rows do not say it.
+        began : float, optional
+            :func:`time.perf_counter` at the request's arrival.
+
+        Raises
+        ------
+        BodyRefused
+            404 and 503 as :meth:`find`, 422 with every fault.
+        UserCodeError, PredictionFailed, PredictionNotLogged
+        """
+        began = time.perf_counter() if began is None else began
+        accounts, n_rows = self.log.accounts, len(rows)
+        self.find(name)
+        accounts.accept(name, n_rows)
+        try:
+            shares = self._share_out(name, rows, version, request_key)
+            if len(shares) == 1:
+                return await self._answer_all(shares[0], rows, reread, kind, began)
+            return await self._answer_parts(name, shares, rows, reread, kind, began)
+        except BodyRefused as error:
+            accounts.reject(name, error.reason, n_rows)
+            raise
+
+    async def run(self, work: Callable[[], _T], *, n_rows: int) -> _T:
+        """Do work that grows with the rows, in a thread where they are many."""
+        if n_rows <= _MOST_ROWS_AT_ONCE:
+            return work()
+        return await self.run_in_thread(work)
+
+    async def run_in_thread(self, work: Callable[[], _T]) -> _T:
+        """Do work that waits for a disk or a database."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+    def _share_out(
+        self, name: str, rows: Sequence[Row], version: int | None, request_key: str | None
+    ) -> Sequence[Share]:
+        if version is None:
+            return self.router.split(name, rows, request_key=request_key) or [Share(self.find(name), CHAMPION_ARM)]
+        for served, arm in self.in_service(name):
+            if served.number == version:
+                return [Share(served, arm)]
+        numbers = ", ".join(str(served.number) for served, _ in self.in_service(name))
+        raise BodyRefused(
+            404, f"version {version} of model {name!r} is not in service; in service: {numbers}", reason="not_served"
+        )
+
+    def in_service(self, name: str) -> list[tuple[Served, str]]:
+        """List the versions of a model that can be asked, the champion first, with their arms."""
+        found = [(self.find(name), CHAMPION_ARM)]
+        rollout = self.follower.find_rollout(name)
+        if rollout is None:
+            return found
+        return [*found, *((each, rollout.arm_of(number)) for number, each in rollout.challengers.items())]
+
+    async def _answer_all(
+        self, share: Share, rows: Sequence[Row], reread: Reread | None, kind: str, began: float
+    ) -> Answers:
+        scorer, n_rows = share.served.scorer, len(rows)
+        if n_rows <= _MOST_ROWS_AT_ONCE:
+            values, warnings = _read_values(scorer, rows, reread)
+        else:
+            values, warnings = await self.run_in_thread(partial(_read_values, scorer, rows, reread))
+        answer = await self._ask(share, Asked(rows, values, share.arm, kind, began))
+        return Answers(n_rows, (Part(share.served, answer),), warnings)
+
+    async def _answer_parts(
+        self, name: str, shares: Sequence[Share], rows: Sequence[Row], reread: Reread | None, kind: str, began: float
+    ) -> Answers:
+        champion = self.find(name)
+        # The champion's signature holds for whoever asks: its faults are told before anybody scores.
+        _, warnings = await self.run(partial(_read_values, champion.scorer, rows, reread), n_rows=len(rows))
+        asked = [self._part(champion, share, rows, kind, began) for share in shares]
+        answers = await asyncio.gather(*(self._ask(share, part) for share, part in asked))
+        parts = [Part(share.served, answer, share.positions) for (share, _), answer in zip(asked, answers, strict=True)]
+        return Answers(len(rows), parts, warnings)
+
+    def _part(
+        self, champion: Served, share: Share, rows: Sequence[Row], kind: str, began: float
+    ) -> tuple[Share, Asked]:
+        own = rows if share.positions is None else [rows[at] for at in share.positions]
+        try:
+            values, _ = _read_values(share.served.scorer, own, None)
+        except FaultsFound:
+            # A challenger that refuses what the champion takes has failed; the client need not know.
+            number = share.served.number
+            self.router.observe(champion.manifest.model, number, n_rows=len(own), micros=0, failed=True)
+            share = Share(champion, CHAMPION_ARM, share.positions)
+            values, _ = _read_values(champion.scorer, own, None)
+        return share, Asked(own, values, share.arm, kind, began)
+
+    async def _ask(self, share: Share, asked: Asked) -> Answer:
+        model, number, n_rows = share.served.manifest.model, share.served.number, len(asked.rows)
+        try:
+            answer = await share.served.batcher.predict(asked)
+        except Exception as error:
+            self.log.accounts.reject(model, _reason(error), n_rows)
+            self.router.observe(model, number, n_rows=n_rows, micros=0, failed=True)
+            raise
+        self.router.observe(model, number, n_rows=n_rows, micros=int((time.perf_counter() - asked.began) * 1e6))
+        return answer
+
+    def _make_batcher(self, scorer: Scorer, number: int) -> Batcher:
+        def commit(batches: Sequence[LoggedBatch], done: Callable[[Exception | None], None]) -> None:
+            self.log.commit(scorer.manifest, number, batches, done)
+
+        return Batcher(scorer, commit, self.pool)
+
+
+def _read_values(
+    scorer: Scorer, rows: Sequence[Mapping[str, Any]], reread: Reread | None
+) -> tuple[list[Values] | None, list[Fault]]:
+    values = scorer.reader.read(rows)
+    if values is not None:
+        return (None if scorer.completes else values), []
+    rows = (reread() if reread is not None else None) or rows
+    if faults := scorer.find_faults(rows, most=MOST_FAULTS + 1):
+        raise FaultsFound(faults)
+    return None, scorer.find_warnings(rows)
+
+
+def _reason(error: Exception) -> str:
+    return "not_logged" if isinstance(error, PredictionNotLogged) else "failed"
