@@ -36,9 +36,18 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _fsync_folder(target.parent)
+    fsync_folder(target.parent)
     if is_new:
-        _fsync_folder(target.parent.parent)
+        fsync_folder(target.parent.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power, as their files' content does already."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def delete_leftovers(folder: Path, *, before: datetime) -> int:
@@ -68,11 +77,3 @@ def copy_stream(source: IO[bytes], target: IO[bytes]) -> str:
         found.update(chunk)
         target.write(chunk)
     return found.hexdigest()
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

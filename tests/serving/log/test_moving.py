@@ -16,16 +16,13 @@ from base.errors import EverfitError
 from base.settings import Settings
 from registry.manifest import ModelManifest
 from registry.store import Registry, open_registry
-from registry.traffic import list_moved
-from serving.log import moving
+from registry.traffic import list_moved, record_segment
 from serving.log.moving import move_segment, move_segments
 from serving.log.prediction_log import PredictionLog, read_labels
 from serving.log.upkeep import adopt_all, move_all
 from tests.processes import start_process
 from tests.serving.conftest import wait_until
 from tests.serving.log.samples import NOON, assert_once, fill, fill_day, folder_of, make_batch, read_ids
-
-DIES_AFTER = ["put_file", "record_segment", "nothing"]
 
 
 class Killed(BaseException):
@@ -35,7 +32,7 @@ class Killed(BaseException):
 @contextmanager
 def _killed_after(step: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let a move die right after a step."""
-    put, record, unlink = ArtifactStore.put_file, moving.record_segment, Path.unlink
+    put, record = ArtifactStore.put_file, record_segment
 
     def put_and_die(store: ArtifactStore, path: Path, **more: Any) -> Any:
         put(store, path, **more)
@@ -48,16 +45,16 @@ def _killed_after(step: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
     def die(_path: Path, missing_ok: bool = False) -> None:
         raise Killed
 
-    with patch.context() as patched, pytest.raises(Killed):
+    with patch.context() as patched:
         if step == "put_file":
             patched.setattr(ArtifactStore, "put_file", put_and_die)
         elif step == "record_segment":
             # It dies before the transaction is committed.
-            patched.setattr(moving, "record_segment", record_and_die)
+            patched.setattr("serving.log.moving.record_segment", record_and_die)
         else:
-            patched.setattr(moving.Path, "unlink", die)
-        yield
-    assert Path.unlink is unlink
+            patched.setattr(Path, "unlink", die)
+        with pytest.raises(Killed):
+            yield
 
 
 @pytest.mark.parametrize("step", ["put_file", "record_segment", "commit"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from base.atomic_files import fsync_folder
 from base.log_spec import LogSpec
 from registry.manifest import ModelManifest
 from serving.log import growing
@@ -45,7 +46,12 @@ def test_done_is_told_after_the_sync_that_the_pipeline_wants(
 ) -> None:
     steps: list[str] = []
     sync = os.fdatasync
-    monkeypatch.setattr(growing.os, "fdatasync", lambda file: steps.append("synced") or sync(file))
+
+    def watch(file: int) -> None:
+        steps.append("synced")
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", watch)
     is_done = threading.Event()
 
     def done(error: OSError | None) -> None:
@@ -69,7 +75,7 @@ def test_what_waits_is_synced_together(
         syncs.append(file)
         sync(file)
 
-    monkeypatch.setattr(growing.os, "fdatasync", wait_and_sync)
+    monkeypatch.setattr(os, "fdatasync", wait_and_sync)
     n_waiting = threading.Semaphore(0)
     for _ in range(50):
         log.commit(manifest, 1, [make_batch({"distance": 1.0})], lambda _error: n_waiting.release())
@@ -86,10 +92,13 @@ def test_rows_that_are_no_json_are_refused_alone(tmp_path: Path, manifest: Model
     log = PredictionLog(tmp_path, segment_rows=1000)
     outcomes: list[OSError | None] = []
     told = threading.Semaphore(0)
+
+    def done(error: OSError | None) -> None:
+        outcomes.append(error)
+        told.release()
+
     for value in (1.0, object(), 2.0):
-        log.commit(
-            manifest, 1, [make_batch({"distance": value})], lambda error: (outcomes.append(error), told.release())
-        )
+        log.commit(manifest, 1, [make_batch({"distance": value})], done)
     for _ in range(3):
         assert told.acquire(timeout=10)
     log.close()
@@ -159,7 +168,7 @@ def test_a_pipeline_says_whether_answers_are_given_that_are_not_logged(
 
     log.accounts.accept("trips", 3)
     with monkeypatch.context() as patch:
-        patch.setattr(growing.os, "pwrite", write_half)
+        patch.setattr(os, "pwrite", write_half)
         if on_full == "refuse":
             with pytest.raises(OSError, match="No space left"):
                 log.append(pipeline, 1, [make_batch({"distance": 2.0})])
@@ -186,8 +195,12 @@ def test_the_folder_of_a_new_segment_is_synced_before_anybody_is_told(
     log: PredictionLog, manifest: ModelManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    sync = growing.fsync_folder
-    monkeypatch.setattr(growing, "fsync_folder", lambda folder: synced.append(folder) or sync(folder))
+
+    def watch(folder: Path) -> None:
+        synced.append(folder)
+        fsync_folder(folder)
+
+    monkeypatch.setattr(growing, "fsync_folder", watch)
 
     log.append(manifest, 1, [make_batch({"distance": 1.0})])
 

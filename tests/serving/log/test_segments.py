@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from registry.manifest import ModelManifest
+from serving.log import sealing
 from serving.log.prediction_log import PredictionLog, read_traffic
 from serving.log.segments import SegmentDamaged, read_lines
 from serving.log.upkeep import adopt_all
 from tests.serving.conftest import wait_until
-from tests.serving.log.samples import fill, folder_of, make_batch, suffixes
+from tests.serving.log.samples import fill, folder_of, make_batch, read_ids, suffixes
 from tests.serving.models import make_rows
 
 
@@ -152,3 +153,22 @@ def test_each_segment_names_its_writer_and_each_batch_its_place(
     assert header["writer"] == lines.header["writer"] == log.accounts.writer.name
     assert (header["first"], lines.header["first"]) == (0, 12)
     assert [(batch["seq"], batch["n"]) for batch in lines.batches] == [(12, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_large_segment_is_sealed_by_a_process_of_its_own_or_stays(
+    tmp_path: Path, manifest: ModelManifest, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    monkeypatch.setattr(sealing, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(sealing, "seal_segment", None)
+    ids = fill(tmp_path, manifest, 3, segment_rows=1000)
+    (path,) = folder_of(tmp_path).iterdir()
+    if damaged:
+        path.write_bytes(path.read_bytes().replace(b'"rows"', b"rows", 1))
+
+    adopt_all(tmp_path)
+
+    assert suffixes(tmp_path) == [".jsonl" if damaged else ".parquet"]
+    if not damaged:
+        assert read_ids(tmp_path) == sorted(ids)

@@ -23,7 +23,7 @@ def _status(home: Path, registry: Registry | None = None) -> ModelStatus:
 
 
 def _lose_a_line(home: Path) -> None:
-    path = sorted(folder_of(home).glob("*.jsonl"))[0]
+    path = sorted(folder_of(home).glob("*.jsonl"))[-1]
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2] + lines[3:]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,19 +149,29 @@ def test_a_personal_column_is_logged_as_text_or_not_at_all(
         adopt_all(tmp_path)
 
 
+def _watch_opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    opened: list[Path] = []
+    read_table = frames._read_table
+
+    def watch(path: Path, *rest: Any) -> Any:
+        opened.append(path)
+        return read_table(path, *rest)
+
+    monkeypatch.setattr(frames, "_read_table", watch)
+    return opened
+
+
 def test_a_window_of_moved_segments_opens_only_those_that_may_hold_its_rows(
     tmp_path: Path, registry: Registry, manifest: ModelManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for day in range(10):
         fill_day(tmp_path, manifest, NOON + timedelta(days=day))
     move_all(tmp_path, registry)
-    opened: list[Path] = []
-    read_table = frames._read_table
-    monkeypatch.setattr(frames, "_read_table", lambda path, *rest: opened.append(path) or read_table(path, *rest))
-    window = {"start": NOON + timedelta(days=3), "stop": NOON + timedelta(days=5)}
+    opened = _watch_opened(monkeypatch)
+    start, stop = NOON + timedelta(days=3), NOON + timedelta(days=5)
 
-    traffic = read_traffic(tmp_path, "trips", registry=registry, **window)
-    moments = read_event_times(tmp_path, "trips", registry=registry, **window)
+    traffic = read_traffic(tmp_path, "trips", registry=registry, start=start, stop=stop)
+    moments = read_event_times(tmp_path, "trips", registry=registry, start=start, stop=stop)
 
     assert len(traffic) == len(moments) == 6
     assert len(opened) == 2 * 2
@@ -172,9 +183,7 @@ def test_the_newest_predictions_and_one_by_its_id_are_found_without_opening_all(
 ) -> None:
     ids = [fill_day(tmp_path, manifest, NOON - timedelta(days=day)) for day in range(4)]
     move_all(tmp_path, registry)
-    opened: list[Path] = []
-    read_table = frames._read_table
-    monkeypatch.setattr(frames, "_read_table", lambda path, *rest: opened.append(path) or read_table(path, *rest))
+    opened = _watch_opened(monkeypatch)
 
     newest = read_newest(tmp_path, "trips", 4, registry=registry)
 
