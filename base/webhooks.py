@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
-WebhookEvent = Literal["version.registered", "verdict.given", "alias.moved", "version.deleted"]
+WebhookEvent = Literal["version.registered", "verdict.given", "alias.moved", "version.deleted", "rollout.moved"]
 EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 
 _PREFIX = "whsec_"

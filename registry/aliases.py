@@ -163,6 +163,10 @@ def promote_version(
             moved_at=now,
         )
     )
+    if alias == CHAMPION:
+        from registry.rollouts import stop_overtaken  # which builds upon this module
+
+        stop_overtaken(session, environment, version.model, version.number, actor=actor, now=now)
     append_decision(
         session,
         kind=kind,
@@ -204,8 +208,29 @@ def roll_back(
 
     Raises
     ------
-    VersionNotFound
-        If there is no champion, no earlier one, or no version *to*.
+    VersionNotFound, VersionDeleted, ArgumentError
+        As :func:`find_return` does.
+    """
+    version = find_return(session, environment, model, to=to)
+    current = find_alias(session, environment, model)
+    return promote_version(
+        session,
+        environment,
+        version,
+        expected_revision=0 if current is None else current.revision,
+        actor=actor,
+        reason=reason,
+        kind=ROLLBACK,
+    )
+
+
+def find_return(session: Session, environment: str, model: str, *, to: int | None = None) -> ModelVersion:
+    """Return the version that a rollback goes back to.
+
+    Raises
+    ------
+    VersionNotFound, VersionDeleted, ArgumentError
+        If there is no champion, no earlier one, no version *to*, or that one never was or is the champion.
     """
     current = find_alias(session, environment, model)
     if current is None:
@@ -225,15 +250,9 @@ def roll_back(
         )
     if number == current.number:
         raise ArgumentError(f"version {number} is the champion of {model!r} already")
-    return promote_version(
-        session,
-        environment,
-        version,
-        expected_revision=current.revision,
-        actor=actor,
-        reason=reason,
-        kind=ROLLBACK,
-    )
+    if version.deleted_at is not None:
+        raise VersionDeleted(version)
+    return version
 
 
 def previous_champion(session: Session, environment: str, model: str) -> int | None:

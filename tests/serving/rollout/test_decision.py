@@ -51,7 +51,7 @@ def _evidence(challenger: ChallengerEvidence | None = None, **counts: Any) -> Ev
 
 
 _CALM = ChallengerEvidence(2, difference=0.0, n_requests=40, n_in_step=40)
-_LABELLED = {"n_labelled": 300, "n_labelled_in_step": 300}
+_LABELLED: dict[str, Any] = {"n_labelled": 300, "n_labelled_in_step": 300}
 
 
 @pytest.mark.parametrize(

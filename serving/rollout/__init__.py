@@ -1,0 +1,1 @@
+"""Let a new version in step by step, with a way back."""
