@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
-
-from base.errors import Fault, nearest
+from base.errors import EverfitError, Fault, nearest
 from base.rows.personal import personal_key
 from base.settings import Settings
 from features.online_store import OnlineStore
 from registry.store import Registry
+from serving.answers import Answers, Part
 from serving.labels.intake import LabelIntake
 from serving.loading.follower import Follower, Served
 from serving.loading.servability import Admission
@@ -28,6 +28,8 @@ from serving.scoring.row_reader import Values
 from serving.scoring.scorer import Scorer
 from serving.web.problems import MOST_FAULTS, BodyRefused, FaultsFound
 
+_log = logging.getLogger(__name__)
+
 _T = TypeVar("_T")
 
 # A call releases Python's lock only in parts; more threads than this make each other slower.
@@ -37,49 +39,6 @@ _MOST_ROWS_AT_ONCE = 64
 
 Row = dict[str, Any]
 Reread = Callable[[], Sequence[Row] | None]
-
-
-class Part(msgspec.Struct, frozen=True, gc=False):
-    """The rows of a request that one version answered; ``positions`` None: all of them."""
-
-    served: Served
-    answer: Answer
-    positions: Sequence[int] | None = None
-
-    def places(self, n_rows: int) -> Sequence[int]:
-        """Where in the request the rows stand."""
-        return range(n_rows) if self.positions is None else self.positions
-
-
-class Answers(msgspec.Struct, frozen=True, gc=False):
-    """What a request gets: an identifier, a prediction and the version that gave it for each row, in their order."""
-
-    n_rows: int
-    parts: Sequence[Part]
-    warnings: Sequence[Fault] = ()
-
-    @property
-    def served(self) -> Served:
-        """The version that answered, or the first of several."""
-        return self.parts[0].served
-
-    @property
-    def version(self) -> int | None:
-        """The version that answered all rows, or None where there are several."""
-        numbers = {part.served.number for part in self.parts}
-        return numbers.pop() if len(numbers) == 1 else None
-
-    def documents(self) -> list[dict[str, Any]]:
-        """The answers as the service's own protocol gives them; each with its version where there are several."""
-        if len(self.parts) == 1:
-            answer = self.parts[0].answer
-            return answer.scorer.write(answer.ids, answer.values)
-        found: list[dict[str, Any]] = [{}] * self.n_rows
-        for part in self.parts:
-            documents = part.answer.scorer.write(part.answer.ids, part.answer.values)
-            for place, document in zip(part.places(self.n_rows), documents, strict=True):
-                found[place] = {"id": document.pop("id"), "version": part.served.number, **document}
-        return found
 
 
 class Service:
@@ -203,7 +162,7 @@ class Service:
         accounts.accept(name, n_rows)
         try:
             shares = self._share_out(name, rows, version, request_key)
-            if len(shares) == 1:
+            if len(shares) == 1 and (version is not None or shares[0].arm == CHAMPION_ARM):
                 return await self._answer_all(shares[0], rows, reread, kind, began)
             return await self._answer_parts(name, shares, rows, reread, kind, began)
         except BodyRefused as error:
@@ -258,34 +217,41 @@ class Service:
         champion = self.find(name)
         # The champion's signature holds for whoever asks: its faults are told before anybody scores.
         _, warnings = await self.run(partial(_read_values, champion.scorer, rows, reread), n_rows=len(rows))
-        asked = [self._part(champion, share, rows, kind, began) for share in shares]
-        answers = await asyncio.gather(*(self._ask(share, part) for share, part in asked))
-        parts = [Part(share.served, answer, share.positions) for (share, _), answer in zip(asked, answers, strict=True)]
+        parts = await asyncio.gather(*(self._answer_part(champion, share, rows, kind, began) for share in shares))
         return Answers(len(rows), parts, warnings)
 
-    def _part(
-        self, champion: Served, share: Share, rows: Sequence[Row], kind: str, began: float
-    ) -> tuple[Share, Asked]:
+    async def _answer_part(self, champion: Served, share: Share, rows: Sequence[Row], kind: str, began: float) -> Part:
         own = rows if share.positions is None else [rows[at] for at in share.positions]
-        try:
-            values, _ = _read_values(share.served.scorer, own, None)
-        except FaultsFound:
-            # A challenger that refuses what the champion takes has failed; the client need not know.
-            number = share.served.number
-            self.router.observe(champion.manifest.model, number, n_rows=len(own), micros=0, failed=True)
-            share = Share(champion, CHAMPION_ARM, share.positions)
-            values, _ = _read_values(champion.scorer, own, None)
-        return share, Asked(own, values, share.arm, kind, began)
+        if share.served is not champion:
+            # A challenger that refuses or fails rows that the champion takes is counted; the client need not know.
+            try:
+                values, _ = _read_values(share.served.scorer, own, None)
+                answer = await self._ask(share, Asked(own, values, share.arm, kind, began), is_last=False)
+                return Part(share.served, answer, share.positions)
+            except FaultsFound:
+                self.router.observe(
+                    champion.manifest.model, share.served.number, n_rows=len(own), micros=0, failed=True
+                )
+            except PredictionNotLogged:
+                raise
+            except EverfitError as error:
+                _log.warning("the champion answers for version %d, which failed: %s", share.served.number, error)
+        values, _ = _read_values(champion.scorer, own, None)
+        share = Share(champion, CHAMPION_ARM, share.positions)
+        return Part(champion, await self._ask(share, Asked(own, values, CHAMPION_ARM, kind, began)), share.positions)
 
-    async def _ask(self, share: Share, asked: Asked) -> Answer:
+    async def _ask(self, share: Share, asked: Asked, *, is_last: bool = True) -> Answer:
         model, number, n_rows = share.served.manifest.model, share.served.number, len(asked.rows)
         try:
             answer = await share.served.batcher.predict(asked)
         except Exception as error:
-            self.log.accounts.reject(model, _reason(error), n_rows)
+            if is_last or isinstance(error, PredictionNotLogged):
+                self.log.accounts.reject(model, _reason(error), n_rows)
             self.router.observe(model, number, n_rows=n_rows, micros=0, failed=True)
             raise
         self.router.observe(model, number, n_rows=n_rows, micros=int((time.perf_counter() - asked.began) * 1e6))
+        for shadow in self.router.shadows(model):
+            self.shadow.submit(shadow, asked.rows, answer.ids)
         return answer
 
     def _make_batcher(self, scorer: Scorer, number: int) -> Batcher:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import orjson
 
 from base.errors import EverfitError
+from serving.answers import Answers
 from serving.operation.exchange import Receive, Scope, Send, exchange_of
-from serving.service import Answers, Service
+from serving.service import Service
 from serving.web.bodies import read_body
 from serving.web.payloads import read_rows, reread_rows
 from serving.web.problems import describe_faults, write_problem
@@ -56,9 +58,9 @@ class PredictRoute:
                 name, rows, reread=partial(reread_rows, body), request_key=_request_key(scope), began=began
             )
             if len(rows) <= _FEW_ROWS:
-                written = _write(name, answers)
+                written = write_answers(name, answers)
             else:
-                written = await self._service.run_in_thread(partial(_write, name, answers))
+                written = await self._service.run_in_thread(partial(write_answers, name, answers))
         except Exception as error:
             await send_problem(scope, send, error)
             return
@@ -79,13 +81,16 @@ async def send_body(send: Send, status: int, body: bytes, kind: tuple[bytes, byt
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_problem(scope: Scope, send: Send, error: Exception) -> None:
+async def send_problem(
+    scope: Scope, send: Send, error: Exception, *, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
     """Answer with what kept a request from its answer; a defect goes to the log with its trace."""
     if not isinstance(error, EverfitError):
         _log.error("%s %s failed", scope.get("method"), scope.get("path"), exc_info=error)
     exchange = exchange_of(scope)
-    status, headers, body = write_problem(error, instance=None if exchange is None else exchange.request_id.decode())
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    instance = None if exchange is None else exchange.request_id.decode()
+    status, written, body = write_problem(error, instance=instance, path=scope.get("path", ""))
+    await send({"type": "http.response.start", "status": status, "headers": [*written, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -96,6 +101,7 @@ def _request_key(scope: Scope) -> str | None:
     return None
 
 
-def _write(name: str, answers: Answers) -> bytes:
+def write_answers(name: str, answers: Answers) -> bytes:
+    """Write answers as the service's own protocol has them."""
     document = {"model": name, "version": answers.version, "predictions": answers.documents()}
     return orjson.dumps(document | ({"warnings": describe_faults(answers.warnings)} if answers.warnings else {}))

@@ -65,9 +65,19 @@ def describe_problem(error: Exception, *, instance: str | None = None) -> dict[s
     return document if instance is None else document | {"instance": instance}
 
 
-def write_problem(error: Exception, *, instance: str | None = None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Write a problem as status, headers and body."""
+def write_problem(
+    error: Exception, *, instance: str | None = None, path: str = ""
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Write a problem as status, headers and body.
+
+    Clients of other protocols look for the detail where those have it: under *error* (Open Inference, ``/v2``), or
+    under *message* (MLflow).
+    """
     document = describe_problem(error, instance=instance)
+    if path.startswith("/v2"):
+        document["error"] = document["detail"]
+    elif path.endswith("/invocations"):
+        document["message"] = document["detail"]
     body = orjson.dumps(document)
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     if document["status"] in (429, 503):

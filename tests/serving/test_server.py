@@ -99,7 +99,7 @@ def test_a_thousand_requests_in_flight_while_the_champion_changes_are_answered_b
         for row, _, answer in answers:
             (prediction,) = answer["predictions"]
             assert prediction == expected[answer["version"]][row] | {"id": prediction["id"]}
-    traffic = read_traffic(settings.home, "trips").set_index("id")
+    traffic = read_traffic(settings.home, "trips", registry=registry).set_index("id")
     assert traffic.index.is_unique
     told = {answer["predictions"][0]["id"]: answer["version"] for _, _, answer in promotion + rollback}
     assert traffic["version"].to_dict() == told
@@ -131,14 +131,14 @@ def test_a_service_killed_under_load_has_logged_every_acknowledged_prediction_on
     for _ in range(2):
         with start_service(settings.home) as service:
             asyncio.run(_ask_and_kill(service, ids, random.uniform(0.3, 1.5)))
-        found = read_traffic(settings.home, "trips")["id"]
+        found = read_traffic(settings.home, "trips", registry=registry)["id"]
         assert found.is_unique
         assert set(ids) <= set(found)
 
     with start_service(settings.home):
         folder = settings.home / "traffic" / "trips" / "predictions"
         wait_until(lambda: not list(folder.glob("*.jsonl")), "adoption")
-    found = read_traffic(settings.home, "trips")["id"]
+    found = read_traffic(settings.home, "trips", registry=registry)["id"]
     assert found.is_unique
     assert set(ids) <= set(found)
 
@@ -159,7 +159,7 @@ def test_a_service_that_is_told_to_stop_answers_what_it_was_asked(settings: Sett
         code, statuses = asyncio.run(_ask_and_stop(service))
 
     assert (code, statuses) == (0, [200] * 10)
-    assert len(read_traffic(settings.home, "trips")) == 10 * len(ROWS)
+    assert len(read_traffic(settings.home, "trips", registry=registry)) == 10 * len(ROWS)
 
 
 def test_the_service_imports_no_library_that_is_for_training_only(settings: Settings, registry: Registry) -> None:
