@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from console.output import Output
 
 
-def serve_command(models: Sequence[str], *, host: str | None, port: int | None, output: Output) -> None:
+def serve_command(
+    models: Sequence[str], *, host: str | None, port: int | None, workers: int | None, output: Output
+) -> None:
     """Serve the champions of some models, or of all, until Ctrl-C or SIGTERM."""
     settings = read_settings()
     _check_models(models, output)
@@ -25,6 +27,7 @@ def serve_command(models: Sequence[str], *, host: str | None, port: int | None, 
         models=tuple(models) or None,
         host=host,
         port=port,
+        workers=workers,
         announce=lambda address: _announce(address, models, output),
     )
 

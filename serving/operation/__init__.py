@@ -1,0 +1,1 @@
+"""The service as something that is operated: requests told apart, counted, traced, drained, supervised."""
