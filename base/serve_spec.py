@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from base.log_spec import LogSpec
+from base.rollout_spec import RolloutSpec
 from base.section import Fraction, Section, one_or_more
 
 
@@ -16,3 +18,5 @@ class ServeSpec(Section):
     key: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = Field(
         (), description="Columns that say whom or what a row is about; one key always gets the same arm of a rollout."
     )
+    rollout: RolloutSpec = Field(RolloutSpec(), description="How a new version is let in by `everfit rollout start`.")
+    log: LogSpec = Field(LogSpec(), description="How predictions are logged, and for how long they are kept.")

@@ -19,6 +19,7 @@ SECRET_SETTINGS = (
     "personal_key",
     "signing_key",
     "former_signing_keys",
+    "token",
     "webhooks",
     "tls_key_password",
 )
@@ -70,7 +71,12 @@ class Settings(BaseSettings):
         0.25, gt=0, le=1, description="Share of one core that the shadow of a rollout may take in each process."
     )
     max_rows: int = Field(10_000, ge=1, description="Rows that one prediction request may hold.")
+    max_stream_rows: int = Field(
+        10_000_000, ge=1, description="Rows that one Arrow stream may hold, all of its batches together."
+    )
+    max_stream_bytes: int = Field(1 << 30, ge=1024, description="Bytes that one Arrow stream may hold.")
     max_labels: int = Field(200_000, ge=1, description="Labels that one request may bring.")
+    token: SecretStr | None = Field(None, description="Token that commands show to the prediction service.")
     label_grace_seconds: float = Field(
         3600, ge=0, description="How long after its horizon a label may be observed before it counts as late."
     )
@@ -179,6 +185,10 @@ class Settings(BaseSettings):
         True, description="Let the service answer by a version's compiled form (ONNX), where it has one that agrees."
     )
     load_seconds: float = Field(60, gt=0, description="How long the first load of a version may take.")
+    explain_seconds: float = Field(
+        1.0, gt=0, description="How long a request may wait for explanations of its answers."
+    )
+    explain_rows: int = Field(100, ge=1, description="How many rows of one request are explained.")
 
     @property
     def database(self) -> str:

@@ -15,10 +15,14 @@ from console.commands import (
     data,
     experiments,
     features,
+    labels,
     ledger,
     model_files,
     models,
     reports,
+    rollouts,
+    tokens,
+    traffic,
     webhooks,
 )
 from console.options import CONTEXT, Json, example
@@ -82,7 +86,7 @@ def train(
     train_command(pipeline, as_of=as_of, reason=reason, snapshot=snapshot, output=Output(as_json=as_json))
 
 
-@app.command(epilog=example("everfit serve", "everfit serve bike hotel --port 8400"))
+@app.command(epilog=example("everfit serve", "everfit serve bike hotel --port 8400 --workers 2"))
 def serve(
     models: Annotated[
         list[str] | None,
@@ -90,12 +94,15 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Where to bind; default: EVERFIT_SERVICE_HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: EVERFIT_SERVICE_PORT.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that answer; default: EVERFIT_WORKERS.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Serve champions over HTTP; a promotion is followed without losing a request."""
     from console.service import serve_command
 
-    serve_command(models or [], host=host, port=port, output=Output(as_json=as_json))
+    serve_command(models or [], host=host, port=port, workers=workers, output=Output(as_json=as_json))
 
 
 @app.command(
@@ -133,21 +140,48 @@ def up(
     up_command(pipelines or [], output=Output(as_json=as_json))
 
 
-@app.command(epilog=example("everfit demo", "everfit demo --month 6 --seed 7 --keep"))
+@app.command(
+    epilog=example(
+        "everfit demo",
+        "everfit demo --month 6 --seed 7 --keep",
+        "everfit demo --month 6 --weeks 3 --label-delay '10 days'",
+    )
+)
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the set-up running afterwards.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the estimators.")] = 0,
     month: Annotated[int, typer.Option(min=3, max=12, help="Train before this month of 2013, replay from it.")] = 4,
     weeks: Annotated[int, typer.Option(min=1, max=40, help="How many weeks to replay.")] = 18,
+    label_delay: Annotated[
+        str | None, typer.Option(help="Let labels come so long after their flight, in whole days.", metavar="DURATION")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Watch the loop on real flights of 2013: a champion ages, drift is found, a challenger takes over."""
     from console.demonstration import demo_command
 
-    demo_command(keep=keep, seed=seed, month=month, weeks=weeks, output=Output(as_json=as_json))
+    demo_command(
+        keep=keep, seed=seed, month=month, weeks=weeks, label_delay=label_delay, output=Output(as_json=as_json)
+    )
 
 
-for group in (models, reports, model_files, approvals, cards, experiments, contracts, data, features, webhooks, ledger):
+for group in (
+    models,
+    reports,
+    model_files,
+    approvals,
+    cards,
+    experiments,
+    contracts,
+    data,
+    features,
+    labels,
+    traffic,
+    webhooks,
+    ledger,
+    rollouts,
+    tokens,
+):
     app.add_typer(group.app)
 
 

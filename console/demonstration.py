@@ -7,19 +7,32 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from base.errors import ArgumentError
+from base.times import describe_duration, parse_duration
 from console.installation import read_settings
 from console.prefect_logs import quiet_terminal
 
 if TYPE_CHECKING:
+    from base.pipeline import Pipeline
+    from base.settings import Settings
     from console.output import Output
     from deployments.demonstration import DemoResult, DemoWindow
+    from registry.store import Registry
 
 _YEAR = 2013
 _FIRST_TRAINING_MONTHS = 2
 
 
-def demo_command(*, keep: bool, seed: int, month: int, weeks: int, output: Output) -> None:
-    """Train a champion, let the world change, and watch the loop train, judge and promote its challenger."""
+def demo_command(
+    *, keep: bool, seed: int, month: int, weeks: int, label_delay: str | None = None, output: Output
+) -> None:
+    """Train a champion, let the world change, and watch the loop train, judge and promote its challenger.
+
+    Raises
+    ------
+    ArgumentError
+        If the months, weeks or label delay are none that can be replayed.
+    """
+    delay = None if label_delay is None else _read_delay(label_delay)
     if not _FIRST_TRAINING_MONTHS < month <= 12 or weeks < 1:
         raise ArgumentError(
             f"the replay starts in a month from 3 to 12 and lasts weeks, got month {month}, weeks {weeks}"
@@ -31,7 +44,7 @@ def demo_command(*, keep: bool, seed: int, month: int, weeks: int, output: Outpu
     start = datetime(_YEAR, month, 1, tzinfo=UTC)
     settings = read_settings()
     with demo_home(settings) as inner:
-        pipeline = write_demo_pipeline(inner, seed=seed)
+        pipeline = write_demo_pipeline(inner, seed=seed, label_delay=delay)
         stop = start + timedelta(weeks=weeks) + pipeline.spec.extract.label_delay
         say = _with_time(output, started)
         with up(inner, [pipeline], progress=say) as embedded:
@@ -44,6 +57,7 @@ def demo_command(*, keep: bool, seed: int, month: int, weeks: int, output: Outpu
             with quiet_terminal():
                 result = replay(demo, str(addresses.service), start=start, stop=stop, say=say)
             _show(result, output)
+            _show_labels(pipeline, inner, demo.registry, stop, output)
             output.say(f"Prefect UI          {addresses.prefect_ui}")
             output.say(f"prediction service  {addresses.service}/v1/models/{pipeline.name}")
             output.say(f"registry and logs   {inner.home}")
@@ -52,6 +66,35 @@ def demo_command(*, keep: bool, seed: int, month: int, weeks: int, output: Outpu
             if keep:
                 output.say("the set-up keeps running; Ctrl-C stops it")
                 wait_for_signal()
+
+
+def _read_delay(text: str) -> timedelta:
+    try:
+        delay = parse_duration(text)
+    except ValueError as error:
+        raise ArgumentError(f"--label-delay is {text!r}: {error}") from error
+    if not isinstance(delay, timedelta) or delay % timedelta(days=1):
+        raise ArgumentError(f"--label-delay is {text!r}, expected whole days: the replay goes on day by day")
+    return delay
+
+
+def _show_labels(pipeline: Pipeline, settings: Settings, registry: Registry, until: datetime, output: Output) -> None:
+    from serving.labels.status import read_label_status
+
+    status = read_label_status(
+        settings.home,
+        pipeline.name,
+        label_delay=pipeline.spec.extract.label_delay,
+        grace=timedelta(seconds=settings.label_grace_seconds),
+        until=until,
+        registry=registry,
+    )
+    output.say(
+        f"labels at {until:%Y-%m-%d}, due {describe_duration(status.label_delay)} after their flight: "
+        f"{status.n_waiting:,} flights wait, {status.n_labelled:,} of {status.n_matured:,} due have theirs"
+    )
+    command = f"everfit labels status {pipeline.name} --until {until:%Y-%m-%d}"
+    output.say(f"labels by day       EVERFIT_HOME={settings.home} {command}")
 
 
 def _with_time(output: Output, started: float) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from base.metrics import LOSS_NAMES, measure
 from base.pipeline import Pipeline
 from base.rows.tables import frame_to_table, normalise
 from base.settings import Settings
+from base.times import describe_duration
 from base.user_code import UserCode
 from deployments.replay import Replay, TrafficCounts
 from deployments.training_watch import TrainingWatch
@@ -34,7 +36,7 @@ from registry.manifest import ModelManifest
 from registry.models import find_version
 from registry.store import Registry, open_registry
 from registry.tables import Run, WindowRow
-from serving.scoring.scorer import load_scorer
+from serving.scoring.loaded import load_scorer
 from tasks.joined_views import join_rows, materialize_new
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "flight_delay"
@@ -113,8 +115,13 @@ def demo_home(settings: Settings) -> Iterator[Settings]:
                 os.environ[name] = value
 
 
-def write_demo_pipeline(settings: Settings, *, seed: int) -> Pipeline:
+def write_demo_pipeline(settings: Settings, *, seed: int, label_delay: timedelta | None = None) -> Pipeline:
     """Copy the example into the demonstration's home, with another seed for its estimators.
+
+    Parameters
+    ----------
+    label_delay : timedelta, optional
+        The label horizon to declare, and to replay; default: the example's own.
 
     Raises
     ------
@@ -135,7 +142,10 @@ def write_demo_pipeline(settings: Settings, *, seed: int) -> Pipeline:
             shutil.copy(file, folder)
     definition = folder / "pipeline.yaml"
     text = definition.read_text(encoding="utf-8")
-    definition.write_text(text.replace("  seed: 0\n", f"  seed: {seed}\n"), encoding="utf-8")
+    text = text.replace("  seed: 0\n", f"  seed: {seed}\n")
+    if label_delay is not None:
+        text = re.sub(r"(?m)^  label_delay: .*$", f"  label_delay: {describe_duration(label_delay)}", text)
+    definition.write_text(text, encoding="utf-8")
     return read_pipeline(definition)
 
 

@@ -97,7 +97,8 @@ class Replay:
         self.counts.rows_by_version[int(document["version"])] += len(rows)
 
     def _send_labels(self, until: datetime) -> None:
-        known = min(self._sent, int(self._moments.searchsorted(pd.Timestamp(until - self._label_delay))))
+        due = pd.Timestamp(until - self._label_delay)
+        known = min(self._sent, int(self._moments.searchsorted(due, side="right")))
         labels = [
             {
                 "id": self._ids[position],

@@ -10,12 +10,18 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from base.class_codes import encode_labels
 from base.metrics import LOSS_NAMES, measure
 from registry.manifest import ModelManifest
 
+__all__ = ["PerformanceReport", "encode_labels", "measure_performance", "read_answers"]
+
 
 class PerformanceReport(BaseModel):
-    """The metrics of the labelled rows of a window, beside the loss that was expected at promotion."""
+    """The metrics of the labelled rows of a window, beside the loss that was expected at promotion.
+
+    ``n_matured`` rows had had time to get their label; ``missing`` says where far fewer of them got one than before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,6 +29,8 @@ class PerformanceReport(BaseModel):
     metrics: dict[str, float]
     loss: str
     expected: float
+    n_matured: int = 0
+    missing: str | None = None
 
     @property
     def increase(self) -> float | None:
@@ -38,42 +46,29 @@ class PerformanceReport(BaseModel):
         return found / self.expected - 1
 
 
-def measure_performance(labelled: pd.DataFrame, manifest: ModelManifest) -> PerformanceReport:
+def measure_performance(matured: pd.DataFrame, manifest: ModelManifest) -> PerformanceReport:
     """Measure served predictions against their labels.
 
     Parameters
     ----------
-    labelled : DataFrame
-        Served rows with ``prediction`` (and ``probabilities`` with more than two classes) and their ``value``.
-        Rows that a version with other answers (another number of classes) has served are left out.
+    matured : DataFrame
+        As :func:`serving.labels.matured.matured_rows` gives them: served rows with ``prediction`` (and
+        ``probabilities`` with more than two classes), ``is_labelled`` and ``value``. Rows without a label are left
+        out, and those that a version with other answers (another number of classes) has served.
     manifest : ModelManifest
         The champion: its classes give the labels their codes, its metrics say what was expected.
     """
     loss = LOSS_NAMES[manifest.task]
     expected = manifest.metrics[loss]
-    labelled = _comparable(labelled, manifest.classes)
+    labelled = _comparable(matured[matured["is_labelled"]], manifest.classes)
     if labelled.empty:
-        return PerformanceReport(n_labelled=0, metrics={}, loss=loss, expected=expected)
+        return PerformanceReport(n_labelled=0, metrics={}, loss=loss, expected=expected, n_matured=len(matured))
     target = encode_labels(labelled["value"], manifest.classes)
     answers = read_answers(labelled, manifest.classes)
     metrics = measure(manifest.task, target, answers, threshold=manifest.threshold)
-    return PerformanceReport(n_labelled=len(labelled), metrics=metrics, loss=loss, expected=expected)
-
-
-def encode_labels(values: pd.Series[Any], classes: tuple[Any, ...] | None) -> npt.NDArray[Any]:
-    """Write labels as class codes (-1 for a class that the model does not know), or as numbers.
-
-    A class 1 is 1 and 1.0 alike, since JSON and a column with gaps write it either way; it is not True.
-
-    Examples
-    --------
-    >>> encode_labels(pd.Series([True, False, True]), (False, True)).tolist()
-    [1, 0, 1]
-    """
-    if classes is None:
-        return values.astype("float64").to_numpy()
-    codes = {_name(value): code for code, value in enumerate(classes)}
-    return np.array([codes.get(_name(value), -1) for value in values], dtype=np.int64)
+    return PerformanceReport(
+        n_labelled=len(labelled), metrics=metrics, loss=loss, expected=expected, n_matured=len(matured)
+    )
 
 
 def _comparable(labelled: pd.DataFrame, classes: tuple[Any, ...] | None) -> pd.DataFrame:
@@ -86,11 +81,6 @@ def _comparable(labelled: pd.DataFrame, classes: tuple[Any, ...] | None) -> pd.D
     if classes is None:
         is_comparable &= pd.to_numeric(labelled["value"], errors="coerce").notna()
     return labelled[is_comparable]
-
-
-def _name(value: object) -> str:
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return repr(float(value)) if is_number else str(value)  # type: ignore[arg-type]
 
 
 def read_answers(rows: pd.DataFrame, classes: tuple[Any, ...] | None) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from base.artifacts import Artifact, ArtifactStore
+from base.log_spec import LogSpec
 from base.metrics import Task
 from base.references import Metric, Reference
 from base.request_contract import RequestContract, as_request_contract
@@ -41,7 +42,7 @@ class ModelManifest(BaseModel):
     from those rows.
 
     ``key`` names the columns that say whom or what a row is about, and ``label_delay`` how long after its time a row's
-    target is known.
+    target is known. ``log`` is how its predictions are logged.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,6 +80,7 @@ class ModelManifest(BaseModel):
     sibling: SiblingModel | None = None
     key: tuple[str, ...] = ()
     label_delay: timedelta = timedelta(0)
+    log: LogSpec = LogSpec()
 
     def as_sibling(self) -> ModelManifest | None:
         """The manifest of the judged model, where another one is deployed; it has not seen the newest rows."""

@@ -136,7 +136,7 @@ class _Problem(Response):
     def __init__(self, error: Exception, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._error = error
-        self._more = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        self._more = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send_problem(scope, send, self._error, headers=self._more)
@@ -158,7 +158,7 @@ async def _refuse_address(request: Request, error: Exception) -> Response:
 
 async def _refuse_parameters(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = [
-        Fault(str(each["loc"][-1]), show_value(each.get("input")), cut_text(str(each["msg"]))) for each in error.errors()
-    ]
-    return _Problem(FaultsFound(faults))
+    found = error.errors()
+    return _Problem(
+        FaultsFound([Fault(str(each["loc"][-1]), show_value(each["input"]), cut_text(each["msg"])) for each in found])
+    )

@@ -16,10 +16,12 @@ from base.settings import Settings
 from features.online_store import OnlineStore
 from registry.store import Registry
 from serving.answers import Answers, Part
+from serving.explanations.desk import ExplanationDesk
 from serving.labels.intake import LabelIntake
 from serving.loading.follower import Follower, Served
 from serving.loading.servability import Admission
-from serving.log.prediction_log import LoggedBatch, PredictionLog
+from serving.log.batches import LoggedBatch
+from serving.log.prediction_log import PredictionLog
 from serving.rollout.controller import Controller
 from serving.rollout.router import CHAMPION_ARM, Router, Share
 from serving.rollout.shadow import ShadowRunner
@@ -70,6 +72,7 @@ class Service:
             compiled=settings.compiled,
         )
         self.router = Router(self.follower)
+        self.explanations = ExplanationDesk(settings, registry)
         self.shadow = ShadowRunner(self.log.append, budget=settings.shadow_budget)
         self.controller = Controller(
             registry,
@@ -91,6 +94,7 @@ class Service:
         self.controller.stop()
         self.follower.stop()
         self.shadow.stop()
+        self.explanations.stop()
         self.pool.shutdown(wait=True)
         self.log.close()
         self.labels.accounts.close()

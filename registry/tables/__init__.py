@@ -8,10 +8,14 @@ from registry.tables.model_files import ProofRow
 from registry.tables.models import Alias, AliasMove, ModelVersion, VersionTag
 from registry.tables.monitoring import WindowRow
 from registry.tables.pipelines import PipelineRow, PipelineVersion
+from registry.tables.rollouts import Rollout, RolloutLook, RolloutReplica
 from registry.tables.runs import Run, StepExecution
+from registry.tables.tokens import AccessToken
+from registry.tables.traffic import TrafficSegment, TrafficWriter
 from registry.tables.webhooks import WebhookDelivery
 
 __all__ = [
+    "AccessToken",
     "Alias",
     "AliasMove",
     "Approval",
@@ -23,9 +27,14 @@ __all__ = [
     "PipelineRow",
     "PipelineVersion",
     "ProofRow",
+    "Rollout",
+    "RolloutLook",
+    "RolloutReplica",
     "Run",
     "SnapshotRow",
     "StepExecution",
+    "TrafficSegment",
+    "TrafficWriter",
     "VersionTag",
     "WebhookDelivery",
     "WindowRow",

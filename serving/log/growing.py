@@ -66,7 +66,11 @@ class Segment:
 
     def close(self) -> None:
         """Give the lock back; what was appended stays as lines until somebody seals it."""
-        if self._stretched > self._size:
+        if self._size == 0:
+            # A full disk refuses thousands of requests, and each would leave an empty file.
+            with suppress(OSError):
+                self.path.unlink()
+        elif self._stretched > self._size:
             self._cut()
         os.close(self._descriptor)
 

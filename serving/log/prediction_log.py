@@ -17,31 +17,18 @@ from pathlib import Path
 
 from base.log_spec import Durability, LogSpec, OnFull
 from base.settings import Settings
-from base.times import utc_now
 from registry.manifest import ModelManifest
 from registry.store import Registry
-from serving.labels.label import Label
 from serving.log.accounts import NOT_LOGGED, SAMPLED_OUT, Accounts
 from serving.log.batches import LoggedBatch, make_document, make_header, sample_batch
 from serving.log.committer import Commit, Committer, Done
 from serving.log.growing import Segment, Stream
-from serving.log.kinds import LABELS, PREDICTIONS
+from serving.log.kinds import PREDICTIONS
 from serving.log.sealing import seal_and_close
 from serving.log.segments import Document, segment_folder
-from serving.log.traffic import SHADOW, count_unknown_labels, join_labels, read_labels, read_traffic
+from serving.log.traffic import SHADOW
 from serving.log.upkeep import Upkeep, adopt_all
 from serving.log.writers import this_writer
-
-__all__ = [
-    "SHADOW",
-    "Label",
-    "LoggedBatch",
-    "PredictionLog",
-    "count_unknown_labels",
-    "join_labels",
-    "read_labels",
-    "read_traffic",
-]
 
 _log = logging.getLogger(__name__)
 
@@ -146,19 +133,6 @@ class PredictionLog:
             If the disk does not take them; then none of them is in the log.
         """
         _wait(partial(self.commit, manifest, number, batches))
-
-    def append_labels(self, model: str, labels: Sequence[Label]) -> None:
-        """Log labels; whether their predictions are known is the readers' question.
-
-        Raises
-        ------
-        OSError
-            If the disk does not take them; then none of them is in the log.
-        """
-        from serving.labels.stored import make_document as make_label_document
-
-        document = make_label_document(labels, (), at=utc_now())
-        self.append_documents(model, LABELS, [(document, len(labels))])
 
     def append_documents(self, model: str, kind: str, documents: Sequence[tuple[Document, int]]) -> None:
         """Log documents of another kind than predictions, each with its number of rows, and return when they are safe.

@@ -108,20 +108,3 @@ def read_event_times(
     moments = [frame.loc[frame["arm"] != SHADOW, "event_time"] for frame in frames if len(frame)]
     found: pd.Series[Any] = pd.concat([empty_traffic()["event_time"], *moments], ignore_index=True)
     return found.sort_values(ignore_index=True)
-
-
-def read_labels(home: Path, model: str, *, registry: Registry | None = None) -> pd.DataFrame:
-    """Read the labels of a model: for each id the one that was observed last; see :mod:`serving.labels.reading`."""
-    from serving.labels.reading import read_labels as read_newest_labels
-
-    return read_newest_labels(home, model, registry=registry)[["id", "value", "observed_at"]]
-
-
-def join_labels(traffic: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Give served rows their labels (``value``, ``observed_at``); rows without a label yet are left out."""
-    return traffic.merge(labels, on="id", how="inner", validate="one_to_one")
-
-
-def count_unknown_labels(traffic: pd.DataFrame, labels: pd.DataFrame) -> int:
-    """Count the labels whose id is in no served row; *traffic* must be all of a model's traffic."""
-    return int((~labels["id"].isin(traffic["id"])).sum())

@@ -17,7 +17,8 @@ from registry.rollouts import close_rollout, move_rollout
 from registry.store import Registry
 from registry.tables import Rollout, RolloutLook, RolloutReplica
 from serving.labels.matured import matured_rows
-from serving.log.traffic import read_labels, read_traffic
+from serving.labels.reading import read_label_versions
+from serving.log.traffic import read_traffic
 from serving.rollout.bandit import allocate
 from serving.rollout.counts import add_counts
 from serving.rollout.decision import Close, Decision, Move, Stay, decide
@@ -220,7 +221,7 @@ def _judge_traffic(
     traffic = read_traffic(home, rollout.model, registry=registry)
     traffic = traffic[(traffic["predicted_at"] >= pd.Timestamp(rollout.started_at)) & traffic["version"].isin(versions)]
     scale = error_scale(champion.manifest)
-    labels = read_labels(home, rollout.model, registry=registry)
+    labels = read_label_versions(home, rollout.model, registry=registry)
     labelled: dict[str, Any] = {}
     if len(labels):
         matured = matured_rows(traffic, labels, label_delay=champion.manifest.label_delay, until=now)

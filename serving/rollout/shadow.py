@@ -16,7 +16,7 @@ import numpy.typing as npt
 from base.times import utc_now
 from registry.manifest import ModelManifest
 from serving.loading.served import Served
-from serving.log.prediction_log import LoggedBatch
+from serving.log.batches import LoggedBatch
 from serving.rollout.router import SHADOW_ARM
 
 _log = logging.getLogger(__name__)

@@ -40,6 +40,10 @@ def test_a_label_is_its_class_however_it_is_written(
     assert encode_labels(pd.Series(values, dtype=object), classes).tolist() == expected
 
 
+def _labelled(columns: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(columns).assign(is_labelled=True)
+
+
 @pytest.mark.parametrize(
     ("found", "expected", "increase"),
     [
@@ -60,7 +64,7 @@ def test_the_increase_is_relative_to_what_was_expected(found: float | None, expe
 
 
 def test_served_rows_are_measured_as_at_promotion(manifest: ModelManifest) -> None:
-    served = pd.DataFrame({"prediction": [0.9, 0.2, 0.6], "value": [True, False, False]})
+    served = _labelled({"prediction": [0.9, 0.2, 0.6], "value": [True, False, False]})
 
     report = measure_performance(served, manifest)
 
@@ -69,14 +73,23 @@ def test_served_rows_are_measured_as_at_promotion(manifest: ModelManifest) -> No
     assert report.expected == manifest.metrics["log_loss"]
 
 
+def test_matured_rows_without_a_label_are_counted_and_left_out(manifest: ModelManifest) -> None:
+    served = _labelled({"prediction": [0.9, 0.2, 0.6], "value": [True, None, False]})
+
+    report = measure_performance(served.assign(is_labelled=[True, False, True]), manifest)
+
+    assert (report.n_matured, report.n_labelled) == (3, 2)
+    assert report.metrics["log_loss"] == pytest.approx(-np.log([0.9, 0.4]).mean())
+
+
 def test_nothing_labelled_is_nothing_known(manifest: ModelManifest) -> None:
-    report = measure_performance(pd.DataFrame({"prediction": [], "value": []}), manifest)
+    report = measure_performance(_labelled({"prediction": [], "value": []}), manifest)
 
     assert (report.n_labelled, report.metrics, report.increase) == (0, {}, None)
 
 
 def test_a_label_that_the_model_never_saw_is_as_wrong_as_can_be(manifest: ModelManifest) -> None:
-    served = pd.DataFrame({"prediction": [0.9, 0.2], "value": [True, "diverted"]})
+    served = _labelled({"prediction": [0.9, 0.2], "value": [True, "diverted"]})
 
     report = measure_performance(served, manifest)
 
@@ -86,7 +99,7 @@ def test_a_label_that_the_model_never_saw_is_as_wrong_as_can_be(manifest: ModelM
 
 def test_rows_that_another_kind_of_version_served_are_left_out(manifest: ModelManifest) -> None:
     three = manifest.model_copy(update={"classes": ("a", "b", "c")})
-    served = pd.DataFrame(
+    served = _labelled(
         {
             "prediction": [1.0, 0.3, 2.0, 0.0],
             "probabilities": [[0.1, 0.8, 0.1], None, np.array([0.1, 0.1, 0.8]), [0.7, 0.1, 0.1, 0.1]],
@@ -104,7 +117,7 @@ def test_rows_that_another_kind_of_version_served_are_left_out(manifest: ModelMa
 
 def test_labels_that_are_no_numbers_are_left_out_of_a_regression(manifest: ModelManifest) -> None:
     regression = manifest.model_copy(update={"task": "regression", "classes": None, "metrics": {"mae": 1.0}})
-    served = pd.DataFrame({"prediction": [1.0, 2.0, 3.0], "value": [2.0, "late", None]})
+    served = _labelled({"prediction": [1.0, 2.0, 3.0], "value": [2.0, "late", None]})
 
     report = measure_performance(served, regression)
 

@@ -191,11 +191,21 @@ def test_a_window_is_judged_by_its_loss_first(
     assert words in reason
 
 
-def _check(trained: tuple[Trained, Settings], home: Path, start: datetime, **more: Any) -> Any:
+def _check(
+    trained: tuple[Trained, Settings],
+    home: Path,
+    start: datetime,
+    *,
+    until: datetime | None = None,
+    label_delay: timedelta | None = None,
+    **more: Any,
+) -> Any:
     model, settings = trained
     spec = MonitorSpec.model_validate({"min_rows": 50} | more)
-    artifacts = open_registry(settings).artifacts
-    return check_window(home, model.manifest, spec, artifacts, start=start, stop=start + WEEK)
+    registry, stop = open_registry(settings), start + WEEK
+    return check_window(
+        home, model.manifest, spec, registry, start=start, stop=stop, until=until, label_delay=label_delay
+    )
 
 
 def test_a_window_of_the_same_world_is_healthy(trained: tuple[Trained, Settings], home: Path) -> None:
@@ -224,6 +234,36 @@ def test_a_world_that_looks_different_is_told_by_its_features(trained: tuple[Tra
 
     assert report.outcome == "drift"
     assert "no labels yet" in report.reason
+
+
+def test_labels_of_the_future_do_not_judge_a_window(trained: tuple[Trained, Settings], home: Path) -> None:
+    model, settings = trained
+    trips = make_trips(24 * 7, seed=5, start="2013-02-01")
+    serve(home, open_registry(settings), model.manifest, trips, label_delay=3 * DAY)
+
+    early = _check(trained, home, _at(2, 1), until=_at(2, 8), label_delay=DAY)
+    due = _check(trained, home, _at(2, 1), until=_at(2, 11), label_delay=3 * DAY)
+
+    assert (early.performance.n_matured, early.performance.n_labelled) == (24 * 6 + 1, 24 * 4 + 1)
+    assert (due.performance.n_matured, due.performance.n_labelled) == (168, 168)
+
+
+def test_labels_that_stay_away_are_told(trained: tuple[Trained, Settings], home: Path) -> None:
+    model, settings = trained
+    trips = pd.concat([make_trips(24 * 14, seed=number, start="2013-02-01") for number in range(3)], ignore_index=True)
+    trips["at"] += pd.to_timedelta(range(len(trips)), unit="us")
+    is_away = trips["at"] >= pd.Timestamp(_at(2, 12))
+    values = zip(trips[model.manifest.target].tolist(), is_away, strict=True)
+    trips[model.manifest.target] = pd.Series([None if away else value for value, away in values], index=trips.index)
+    serve(home, open_registry(settings), model.manifest, trips)
+
+    before = _check(trained, home, _at(2, 1), max_loss_increase=5.0)
+    report = _check(trained, home, _at(2, 8), max_loss_increase=5.0)
+
+    assert before.outcome == "healthy"
+    assert report.outcome == "labels missing"
+    assert "0 of 72 matured rows have one on 2013-02-12 and 2 more days" in report.reason
+    assert f"on {4 * 72:,} of {7 * 72:,} labelled rows" in report.reason
 
 
 def test_a_window_of_few_rows_says_nothing(trained: tuple[Trained, Settings], home: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from base.times import utc_now
 from features.plan import frame_from_rows
 from registry.manifest import ModelManifest
 from registry.store import Registry
-from serving.log.prediction_log import Label, LoggedBatch, PredictionLog
-from serving.scoring.scorer import load_scorer
+from serving.labels.label import Label
+from serving.labels.stored import KIND, make_document
+from serving.log.batches import LoggedBatch
+from serving.log.prediction_log import PredictionLog
+from serving.scoring.loaded import load_scorer
 
 
 def serve(
@@ -25,8 +28,9 @@ def serve(
     *,
     number: int = 1,
     labelled: bool = True,
+    label_delay: timedelta = timedelta(0),
 ) -> None:
-    """Predict trips, and log them with their labels as the service would."""
+    """Predict trips, and log them with their labels as the service would, each observed *label_delay* later."""
     scorer = load_scorer(registry.artifacts, manifest)
     kinds = {name: rule.type for name, rule in manifest.contract.columns.items()}
     rows = [
@@ -41,16 +45,18 @@ def serve(
     try:
         log.append(manifest, number, [LoggedBatch(ids=ids, rows=rows, answers=raw, at=utc_now())])
         if labelled:
-            log.append_labels(manifest.model, labels_of(ids, trips[manifest.target].tolist(), utc_now()))
+            observed = [moment.to_pydatetime() + label_delay for moment in trips["at"]]
+            labels = labels_of(ids, trips[manifest.target].tolist(), observed)
+            log.append_documents(manifest.model, KIND, [(make_document(labels, [], at=utc_now()), len(labels))])
     finally:
         log.close()
 
 
-def labels_of(ids: Sequence[str], values: Sequence[Any], moment: datetime) -> list[Label]:
+def labels_of(ids: Sequence[str], values: Sequence[Any], moments: Sequence[datetime]) -> list[Label]:
     """Make labels of values; rows without a value get none."""
     return [
         Label(id=name, value=_plain(value), observed_at=moment)
-        for name, value in zip(ids, values, strict=True)
+        for name, value, moment in zip(ids, values, moments, strict=True)
         if not pd.isna(value)
     ]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from base.settings import Settings
 from registry.store import Registry
-from serving.log.prediction_log import read_traffic
+from serving.log.traffic import read_traffic
 from tests.serving.conftest import open_client, wait_until
 from tests.serving.models import CONTRACT, Kind, load_version, make_rows, promote, register_model
 

@@ -12,7 +12,8 @@ from registry.manifest import ModelManifest
 from serving.identifiers import new_ids
 from serving.labels.label import KeyedLabel, Label
 from serving.labels.stored import KIND, make_document
-from serving.log.prediction_log import LoggedBatch, PredictionLog
+from serving.log.batches import LoggedBatch
+from serving.log.prediction_log import PredictionLog
 
 
 def log_rows(

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import settings as cases
 from hypothesis import strategies as st
 
 from registry.manifest import ModelManifest
@@ -214,7 +215,8 @@ labels = st.builds(
 )
 
 
-@given(st.lists(st.lists(labels, max_size=5), max_size=5), st.randoms(use_true_random=False))
+@given(st.lists(st.lists(labels, max_size=5), max_size=4), st.randoms(use_true_random=False))
+@cases(max_examples=15)
 def test_the_order_of_batches_and_their_repetition_change_nothing(
     tmp_path: Path, manifest: ModelManifest, batches: list[list[Label]], chance: Any
 ) -> None:

@@ -102,10 +102,8 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 
 def _lines(frame: pd.DataFrame) -> bytes:
-    return "".join(
-        json.dumps({key: value for key, value in row.items() if value is not None}, default=str) + "\n"
-        for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
-    ).encode()
+    rows = [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in frame.to_dict("records")]
+    return "".join(json.dumps(row, default=str) + "\n" for row in rows).encode()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -51,7 +51,10 @@ def test_no_label_is_joined_that_was_not_known_at_the_moment(
 
     known = {(name, repr(value), observed) for name, value, observed, _ in labels if observed <= until}
     joined = found[found["is_labelled"]]
-    assert {(row.id, repr(row.value), row.observed_at.to_pydatetime()) for row in joined.itertuples()} <= known
+    found_labels = zip(
+        joined["id"], joined["value"], [moment.to_pydatetime() for moment in joined["observed_at"]], strict=True
+    )
+    assert {(name, repr(value), observed) for name, value, observed in found_labels} <= known
     assert set(joined["id"]) == {name for name, _, _ in known} & set(found["id"])
     assert found.loc[~found["is_labelled"], ["value", "observed_at"]].isna().all(axis=None)
 

@@ -13,7 +13,9 @@ from base.times import utc_now
 from registry.manifest import ModelManifest
 from registry.store import Registry
 from serving.identifiers import new_ids
-from serving.log.prediction_log import LoggedBatch, PredictionLog, read_traffic
+from serving.log.batches import LoggedBatch
+from serving.log.prediction_log import PredictionLog
+from serving.log.traffic import read_traffic
 from serving.log.upkeep import adopt_all
 from tests.serving.models import make_rows
 

@@ -17,11 +17,14 @@ from base.settings import Settings
 from registry.manifest import ModelManifest
 from registry.store import Registry, open_registry
 from registry.traffic import list_moved, record_segment
+from serving.labels.label import Label
+from serving.labels.reading import read_labels
 from serving.log.moving import move_segment, move_segments
-from serving.log.prediction_log import PredictionLog, read_labels
+from serving.log.prediction_log import PredictionLog
 from serving.log.upkeep import adopt_all, move_all
 from tests.processes import start_process
 from tests.serving.conftest import wait_until
+from tests.serving.labels.logs import log_labels
 from tests.serving.log.samples import NOON, assert_once, fill, fill_day, folder_of, make_batch, read_ids
 
 
@@ -169,10 +172,8 @@ def test_lines_that_a_crash_left_beside_a_moved_segment_count_for_nothing(
 
 
 def test_labels_are_moved_like_predictions(tmp_path: Path, registry: Registry, manifest: ModelManifest) -> None:
-    from serving.labels.label import Label
-
     log = PredictionLog(tmp_path, segment_rows=1000)
-    log.append_labels("trips", [Label("a", 1, NOON)])
+    log_labels(log, [Label("a", 1, NOON)])
     log.close()
 
     assert move_all(tmp_path, registry).n_segments == 1

@@ -17,7 +17,8 @@ from base.log_spec import LogSpec
 from registry.manifest import ModelManifest
 from serving.log import growing
 from serving.log.batches import is_sampled
-from serving.log.prediction_log import PredictionLog, read_traffic
+from serving.log.prediction_log import PredictionLog
+from serving.log.traffic import read_traffic
 from tests.serving.log.samples import make_batch, read_ids
 from tests.serving.models import make_rows
 

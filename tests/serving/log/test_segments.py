@@ -11,8 +11,9 @@ import pytest
 
 from registry.manifest import ModelManifest
 from serving.log import sealing
-from serving.log.prediction_log import PredictionLog, read_traffic
+from serving.log.prediction_log import PredictionLog
 from serving.log.segments import SegmentDamaged, read_lines
+from serving.log.traffic import read_traffic
 from serving.log.upkeep import adopt_all
 from tests.serving.conftest import wait_until
 from tests.serving.log.samples import fill, folder_of, make_batch, read_ids, suffixes

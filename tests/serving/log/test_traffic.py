@@ -13,13 +13,8 @@ from registry.manifest import ModelManifest
 from registry.store import Registry
 from serving.log import frames
 from serving.log.newest import read_newest, read_prediction
-from serving.log.prediction_log import (
-    PredictionLog,
-    join_labels,
-    read_labels,
-    read_traffic,
-)
-from serving.log.traffic import read_event_times
+from serving.log.prediction_log import PredictionLog
+from serving.log.traffic import read_event_times, read_traffic
 from serving.log.upkeep import adopt_all, move_all
 from tests.serving.log.samples import NOON, fill_day, folder_of, make_batch
 
@@ -82,12 +77,11 @@ def test_three_classes_keep_all_their_probabilities(
         adopt_all(tmp_path)
 
 
-def test_a_model_without_traffic_or_labels_has_empty_frames(tmp_path: Path) -> None:
-    traffic, labels = read_traffic(tmp_path, "trips"), read_labels(tmp_path, "trips")
+def test_a_model_without_traffic_has_an_empty_frame(tmp_path: Path) -> None:
+    traffic = read_traffic(tmp_path, "trips")
 
     assert list(traffic) == OWN
-    assert list(labels) == ["id", "value", "observed_at"]
-    assert join_labels(traffic, labels).empty
+    assert traffic.empty
 
 
 def test_a_row_tells_as_what_it_was_answered_and_how_long_that_took(

@@ -18,12 +18,15 @@ from registry.ledger import list_decisions
 from registry.models import find_alias
 from registry.store import Registry
 from registry.tables import ModelVersion, Rollout, RolloutLook, RolloutReplica
+from serving.labels.label import Label
 from serving.loading.follower import Follower
-from serving.log.prediction_log import Label, LoggedBatch, PredictionLog
+from serving.log.batches import LoggedBatch
+from serving.log.prediction_log import PredictionLog
 from serving.rollout.controller import Controller
 from serving.rollout.counts import Counters
 from serving.rollout.looking import look_at_rollout, read_looks
 from serving.scoring.scorer import Scorer
+from tests.serving.labels.logs import log_labels
 from tests.serving.models import Kind, load_version, make_rows, promote, register_model
 from tests.serving.rollout.fixtures import begin, make_follower
 
@@ -64,8 +67,8 @@ class _Traffic:
         batch = LoggedBatch(ids, rows, raw.tolist(), utc_now())
         self._log.append(scorer.manifest, version.number, [batch])
         if with_labels:
-            self._log.append_labels(
-                "trips",
+            log_labels(
+                self._log,
                 [
                     Label(name, self._truth(row, kind), utc_now() - timedelta(seconds=1))
                     for name, row in zip(ids, rows, strict=True)

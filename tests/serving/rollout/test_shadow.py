@@ -14,7 +14,8 @@ from base.settings import Settings
 from registry.manifest import ModelManifest
 from registry.store import Registry
 from serving.loading.served import Served
-from serving.log.prediction_log import LoggedBatch, PredictionLog
+from serving.log.batches import LoggedBatch
+from serving.log.prediction_log import PredictionLog
 from serving.log.traffic import read_traffic
 from serving.rollout.router import Router
 from serving.rollout.shadow import ShadowRunner
