@@ -21,11 +21,19 @@ from sqlmodel import Session
 
 from base.documents import as_document
 from base.errors import ArgumentError, EverfitError
+from base.sqlite_files import BUSY_TIMEOUT_MS, configure_sqlite, follow_file
 from base.times import as_utc
 
-_BUSY_TIMEOUT_MS = 30_000
 # An arbitrary number that only Everfit's writing transactions use on Postgres.
 _WRITE_LOCK = 7_302_013
+# A network that swallows packets would else be waited for a quarter of an hour; seconds, the last one milliseconds.
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 
 class DatabaseUnavailable(EverfitError):
@@ -44,7 +52,7 @@ class DatabaseBusy(EverfitError):
     def __init__(self, url: URL) -> None:
         super().__init__(
             f"another process has been writing to {url.render_as_string(hide_password=True)!r} for more than "
-            f"{_BUSY_TIMEOUT_MS // 1000} seconds; nothing was changed: end it, or try again"
+            f"{BUSY_TIMEOUT_MS // 1000} seconds; nothing was changed: end it, or try again"
         )
 
 
@@ -132,7 +140,7 @@ class Database:
 
     @contextmanager
     def _take_turn(self, engine: Engine) -> Iterator[Connection]:
-        deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+        deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
         while True:
             connection = engine.connect()
             try:
@@ -235,7 +243,8 @@ def _parse_url(url: str) -> URL:
 def _create_engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
         try:
-            engine = create_engine(url, pool_pre_ping=True)
+            patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+            engine = create_engine(url, pool_pre_ping=True, connect_args=patience)
         except ModuleNotFoundError as error:
             raise DatabaseUnavailable(url, "needs psycopg: pip install 'everfit[postgres]'") from error
         event.listen(engine, "begin", _begin_postgres)
@@ -246,8 +255,10 @@ def _create_engine(url: URL) -> Engine:
         except OSError as error:
             raise DatabaseUnavailable(url, f"has no folder, and none can be made ({error.strerror})") from error
     engine = create_engine(url)
-    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "connect", configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        follow_file(engine, Path(url.database).absolute())
     return engine
 
 
@@ -262,39 +273,13 @@ def _forget_connections_after_fork(engine: Engine) -> None:
     os.register_at_fork(after_in_child=forget)
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    # The driver would begin transactions late and by its own rules; SQLAlchemy's begin event does it instead.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    _turn_to_wal(cursor)
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _turn_to_wal(cursor: sqlite3.Cursor) -> None:
-    # The mode is kept in the file, so only the first process changes it. While others open the file at the same
-    # moment SQLite may refuse that at once instead of waiting its busy timeout.
-    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
-    while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return  # a database in memory has no journal to turn
-
-
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if _is_writing(connection) else "BEGIN")
 
 
 def _begin_postgres(connection: Connection) -> None:
     if _is_writing(connection):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
 
 

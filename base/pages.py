@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -72,6 +73,24 @@ def page(title: str, body: str, *, style: str = "", policy: str = _POLICY) -> st
         f"<title>{escape(title)}</title><style>{STYLE}{style}</style>"
     )
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>"
+
+
+def name_page(text: str, name: str) -> str:
+    """Put a name before a finished page's title and its first heading, or over all where it has none.
+
+    Examples
+    --------
+    >>> name_page("<title>Evaluation</title><body><h1>bike</h1>", "bike@7")
+    '<title>bike@7: Evaluation</title><body><h1>bike@7: bike</h1>'
+    >>> name_page("<body><p>rows</p>", "bike@7")
+    '<body><h1>bike@7</h1><p>rows</p>'
+    """
+    told = escape(name)
+    text = re.sub("(<title>)", lambda found: f"{found[1]}{told}: ", text, count=1)
+    named, n_headings = re.subn("(<h1[^>]*>)", lambda found: f"{found[1]}{told}: ", text, count=1)
+    if n_headings:
+        return named
+    return re.sub("(<body[^>]*>)", lambda found: f"{found[1]}<h1>{told}</h1>", text, count=1)
 
 
 def section(title: str, content: str) -> str:

@@ -11,7 +11,7 @@ from console.installation import open_registry, read_settings
 if TYPE_CHECKING:
     from base.settings import Settings
     from console.output import Output
-    from registry.approvals import Answer
+    from registry.approval_rule import Answer
     from registry.tables import Approval, ApprovalAnswer
 
 

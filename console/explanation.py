@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from console.explained_approval import explain_approval, tell_moves
 from console.wording import as_sentence, tell_counts, tell_day, tell_figure, tell_moment, tell_names
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def explain_run(facts: RunFacts) -> dict[str, str]:
         "How it compared": _explain_comparison(facts),
         "Checks": _explain_checks(facts),
         "The decision": _explain_decision(facts),
+        "What people said": explain_approval(facts),
         "Since then": _explain_later(facts),
     }
     return {title: text for title, text in paragraphs.items() if text}
@@ -236,18 +238,9 @@ def _explain_decision(facts: RunFacts) -> str:
     text = f"The gate decided{by}: {verdict.reason}."
     if facts.refit is not None and facts.refit.deployed == "full":
         text += f" What serves is {facts.refit.reason}."
-    version = facts.version
-    name = "it" if version is None else f"{version.model} version {version.number}"
-    moves = [move for move in facts.moves if move.run_id == run.id]
-    for move in moves:
-        before = ", the first one" if move.previous is None else f" in place of version {move.previous}"
-        text += f" So {name} became champion in {move.environment}{before}, on {tell_moment(move.moved_at)}; "
-        text += f"who moved it: {move.actor}."
-    if not moves:
-        text += f" So {name} is registered and does not serve."
-    for each in reversed([each for each in facts.decisions if each.kind == "approval"]):
-        text += f" Approval: {each.outcome} by {each.actor} on {tell_moment(each.decided_at)} ({each.reason})."
-    return text
+    if any(each.kind == "approval" for each in facts.decisions):
+        return f"{text} But the last word on this model is people's."
+    return f"{text} {tell_moves(facts)}"
 
 
 def _explain_end(run: Run) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from console.output import Output
     from registry.tables import Decision
 
-KINDS = ("training", "trigger", "data", "gate", "approval", "promotion", "rollback")
+KINDS = ("training", "trigger", "data", "gate", "approval", "promotion", "rollback", "rollout", "token")
 _FEWEST_DIGITS = 12
 
 

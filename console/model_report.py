@@ -35,6 +35,7 @@ def report_command(model: str, *, output_file: str, evidently: bool, output: Out
     if not target.parent.is_dir():
         raise ArgumentError(f"--output: there is no folder {str(target.parent)!r}")
     from base.atomic_files import write_atomically
+    from base.pages import name_page
     from registry.manifest import ModelManifest
     from registry.models import resolve_version
 
@@ -47,12 +48,14 @@ def report_command(model: str, *, output_file: str, evidently: bool, output: Out
         with output.progress("Evidently") as advance:
             rows = _judged_rows(registry, version, manifest)
             advance(f"{len(rows):,} rows")
-            page = _draw_evidently(rows, manifest).encode()
+            page = _draw_evidently(rows, manifest)
     elif manifest.report is None:
         raise ArgumentError(f"version {name} has no page; it was made by an earlier Everfit")
     else:
-        page = registry.artifacts.read_bytes(manifest.report)
-    write_atomically(target, page)
+        page = registry.artifacts.read_bytes(manifest.report).decode()
+    # The page was drawn before the version had a number.
+    content = name_page(page, f"{version.model}, version {version.number}").encode()
+    write_atomically(target, content)
     output.say(f"the page of {name} is {target}")
     output.result(
         {
@@ -60,7 +63,7 @@ def report_command(model: str, *, output_file: str, evidently: bool, output: Out
             "version": version.number,
             "kind": "evidently" if evidently else "evaluation",
             "output": str(target),
-            "size_bytes": len(page),
+            "size_bytes": len(content),
         }
     )
 

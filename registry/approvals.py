@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlmodel import Session, col, select
 
 from base.approval_spec import ApprovalSpec
 from base.documents import as_text
 from base.errors import ArgumentError, EverfitError
+from registry.approval_rule import Answer, Given, Question, why_not_counted
 from registry.ledger import Rule, append_decision
 from registry.models import find_alias, find_version, promote_version
+from registry.runs import RUNNING, close_dead, is_alive
 from registry.tables import Approval, ApprovalAnswer, ModelVersion, Run
 
 WAITING, APPROVED, REJECTED, EXPIRED, OVERTAKEN = "waiting", "approved", "rejected", "expired", "overtaken"
-
-Answer = Literal["approve", "reject"]
 
 
 class ApprovalRefused(ArgumentError):
@@ -70,6 +70,7 @@ def ask_approval(
         reason=f"{spec.needed} must approve by {approval.expires_at:%Y-%m-%d %H:%M} UTC: {reason}",
         actor=requester,
         evidence={"spec": spec.model_dump(mode="json")},
+        now=now,
     )
     session.flush()
     return approval
@@ -97,7 +98,7 @@ def answer_approval(
     session.flush()
     approved = [given.actor for given in list_answers(session, run_id) if given.answer == "approve"]
     evidence = {"approved_by": approved, "needed": approval.needed}
-    _record(session, approval, outcome=answer, reason=reason, actor=actor, evidence=evidence)
+    _record(session, approval, outcome=answer, reason=reason, actor=actor, evidence=evidence, now=now)
     if answer == "reject":
         _close(session, approval, REJECTED, f"rejected by {actor}: {reason}", now)
     elif len(approved) >= approval.needed:
@@ -111,7 +112,7 @@ def close_expired(session: Session, now: datetime) -> list[Approval]:
     expired = list(session.exec(query))
     for approval in expired:
         told = f"no answer by {approval.expires_at:%Y-%m-%d %H:%M} UTC; the champion stays"
-        _record(session, approval, outcome=EXPIRED, reason=told, actor="everfit", evidence={})
+        _record(session, approval, outcome=EXPIRED, reason=told, actor="everfit", evidence={}, now=now)
         _close(session, approval, EXPIRED, told, now)
     return expired
 
@@ -166,16 +167,14 @@ def _check_answer(session: Session, approval: Approval, actor: str, now: datetim
     name = f"{approval.model}@{approval.number}"
     if approval.status != WAITING:
         raise ApprovalRefused(f"the promotion of {name} waits no more: it is {approval.status}")
-    if approval.expires_at <= now:
-        raise ApprovalRefused(
-            f"the time to answer for {name} was over at {approval.expires_at:%Y-%m-%d %H:%M} UTC; train again"
-        )
-    if actor == approval.requester:
-        raise ApprovalRefused(f"{actor!r} asked for this training, so somebody else must answer for {name}")
-    if approval.approvers and actor not in approval.approvers:
-        raise ApprovalRefused(f"{actor!r} is none of the approvers of {name}: {', '.join(approval.approvers)}")
-    if any(given.actor == actor for given in list_answers(session, approval.run_id)):
-        raise ApprovalRefused(f"{actor!r} has answered for {name} already; another person must")
+    question = Question(approval.requester, approval.needed, tuple(approval.approvers), approval.expires_at)
+    if problem := why_not_counted(question, _as_given(list_answers(session, approval.run_id)), actor, now):
+        way_out = "; train again" if now >= approval.expires_at else ""
+        raise ApprovalRefused(f"no answer for {name}: {problem}{way_out}")
+
+
+def _as_given(answers: list[ApprovalAnswer]) -> list[Given]:
+    return [Given(each.actor, "approve" if each.answer == "approve" else "reject") for each in answers]
 
 
 def _promote(session: Session, approval: Approval, approved: list[str], now: datetime) -> None:
@@ -184,7 +183,8 @@ def _promote(session: Session, approval: Approval, approved: list[str], now: dat
     revision = 0 if alias is None else alias.revision
     if revision != approval.revision:
         told = f"approved by {by}, but the champion changed since the verdict; train again"
-        _record(session, approval, outcome=OVERTAKEN, reason=told, actor="everfit", evidence={"revision": revision})
+        evidence = {"revision": revision}
+        _record(session, approval, outcome=OVERTAKEN, reason=told, actor="everfit", evidence=evidence, now=now)
         _close(session, approval, OVERTAKEN, told, now)
         return
     version = find_version(session, approval.model, approval.number)
@@ -210,6 +210,10 @@ def _close(session: Session, approval: Approval, status: str, reason: str, now: 
         run.status, run.reason = _run_status(status), as_text(reason)
         session.add(run)
     session.flush()
+    if run.status == RUNNING and not is_alive(run, now):
+        # It died after it had asked, and cannot say any more that it waits.
+        close_dead(session, run)
+        run.reason = as_text(reason)
 
 
 def _run_status(status: str) -> str:
@@ -217,7 +221,14 @@ def _run_status(status: str) -> str:
 
 
 def _record(
-    session: Session, approval: Approval, *, outcome: str, reason: str, actor: str, evidence: dict[str, Any]
+    session: Session,
+    approval: Approval,
+    *,
+    outcome: str,
+    reason: str,
+    actor: str,
+    evidence: dict[str, Any],
+    now: datetime,
 ) -> None:
     append_decision(
         session,
@@ -229,5 +240,9 @@ def _record(
         actor=actor,
         evidence={"version": approval.number, "environment": approval.environment, **evidence},
         rule=Rule("approval by people", parameters={"needed": approval.needed, "approvers": approval.approvers}),
-        inputs={"expected_revision": approval.revision, "expires_at": approval.expires_at.isoformat()},
+        inputs={
+            "expected_revision": approval.revision,
+            "expires_at": approval.expires_at.isoformat(),
+            "as_of": now.isoformat(),
+        },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -13,9 +13,11 @@ from base.artifacts import Artifact, ArtifactCorrupt, ArtifactMissing, ArtifactS
 from base.documents import as_document
 from base.fingerprint import digest_package
 from base.times import parse_moment
+from registry.approval_replay import Told, replay_approval
+from registry.approvals import list_answers
 from registry.ledger import list_decisions
 from registry.store import Registry
-from registry.tables import Alias, Decision, ModelVersion
+from registry.tables import Alias, Approval, Decision, ModelVersion
 
 Answer = Literal["identical", "differs", "cannot"]
 
@@ -43,7 +45,8 @@ def replay_decisions(
 ) -> Iterator[Replayed]:
     """Decide every gate decision again from its stored inputs, oldest first, with the limits of its day.
 
-    The arbiter's rulings are decided again too, and what moved an alias is held against the verdict that allowed it.
+    The arbiter's rulings and people's answers are decided again too, and what moved an alias is held against the
+    verdict and the answers that allowed it.
 
     Parameters
     ----------
@@ -53,13 +56,17 @@ def replay_decisions(
     with registry.database.read() as session:
         decisions = list_decisions(session, pipeline=pipeline, limit=None)[::-1]
         versions = {version.run_id: version for version in session.exec(select(ModelVersion))}
+        approvals = _replay_approvals(session, decisions)
     verdicts: dict[str, dict[str, Any]] = {}
     for decision in decisions:
         if decision.kind == "gate":
             verdicts[decision.run_id or ""] = decision.evidence.get("verdict", {})
             yield _replay_gate(decision, registry.artifacts, versions.get(decision.run_id or ""))
         elif decision.kind == "promotion" and decision.run_id in verdicts:
-            yield _compare_promotion(decision, verdicts[decision.run_id])
+            yield _compare_promotion(decision, verdicts[decision.run_id], approvals.get(decision.sequence))
+        elif decision.kind == "approval":
+            same, told = approvals[decision.sequence]
+            yield Replayed(decision, "identical" if same else "differs", told)
         elif decision.kind == "trigger" and arbitrate is not None and _rule(decision) == "arbiter":
             yield _replay_arbiter(decision, arbitrate)
 
@@ -110,12 +117,12 @@ def _replay_gate(decision: Decision, artifacts: ArtifactStore, version: ModelVer
 
 def _changed(written: dict[str, Any], again: dict[str, Any]) -> list[str]:
     """Say what differs but the wording; a figure that only one of the two knows and leaves empty is no difference."""
-    written, again = _without_words(written), _without_words(again)
+    written, again = _without_empty(_without_words(written)), _without_empty(_without_words(again))
     names = [*written, *(name for name in again if name not in written)]
     return [
         f"{name}: written {_short(written.get(name))}, decided again {_short(again.get(name))}"
         for name in names
-        if written.get(name) != again.get(name) and (written.get(name) or again.get(name))
+        if written.get(name) != again.get(name)
     ]
 
 
@@ -127,9 +134,30 @@ def _without_words(verdict: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in verdict.items() if name != "reason"} | {"checks": checks}
 
 
-def _compare_promotion(decision: Decision, verdict: dict[str, Any]) -> Replayed:
+def _without_empty(document: Any) -> Any:
+    """Leave out what is empty, at every depth: a field that a later release added says so of what came before it."""
+    if isinstance(document, dict):
+        return {name: _without_empty(value) for name, value in document.items() if value or isinstance(value, bool)}
+    return [_without_empty(each) for each in document] if isinstance(document, list) else document
+
+
+def _replay_approvals(session: Session, decisions: Sequence[Decision]) -> dict[int, Told]:
+    by_run: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        by_run.setdefault(decision.run_id or "", []).append(decision)
+    told: dict[int, Told] = {}
+    for run, own in by_run.items():
+        if any(decision.kind == "approval" for decision in own):
+            told |= replay_approval(own, session.get(Approval, run), list_answers(session, run))
+    return told
+
+
+def _compare_promotion(decision: Decision, verdict: dict[str, Any], approval: Told | None) -> Replayed:
     if not verdict.get("promote"):
         return Replayed(decision, "differs", f"the alias was moved, though the gate said {verdict.get('outcome')!r}")
+    if approval is not None:
+        same, told = approval
+        return Replayed(decision, "identical" if same else "differs", f"people were asked; {told}")
     return Replayed(decision, "identical", f"the gate allowed it: {verdict['outcome']}")
 
 

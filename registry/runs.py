@@ -19,6 +19,7 @@ from base.documents import as_document, as_text
 from base.errors import EverfitError
 from base.fingerprint import digest_document
 from base.times import utc_now
+from registry.run_ends import find_end
 from registry.tables import PipelineVersion, Run, StepExecution
 
 RUNNING = "running"
@@ -91,7 +92,7 @@ def begin_run(
     """Start a run, or take over the one whose process died; tell which (True: resumed).
 
     A dead run of the same pipeline version and parameters is resumed under its own id. A dead one of other
-    parameters or an older version is closed as failed, and a new run starts.
+    parameters or an older version is closed as what it is, and a new run starts.
 
     Raises
     ------
@@ -112,9 +113,7 @@ def begin_run(
             session.add(current)
             session.flush()
             return current, True
-        finish_run(
-            session, current, status="failed", reason=f"its process {current.owner} died at step {current.step!r}"
-        )
+        close_dead(session, current)
     run = Run(
         id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
         pipeline=version.pipeline,
@@ -131,6 +130,12 @@ def begin_run(
     session.add(run)
     session.flush()
     return run, False
+
+
+def close_dead(session: Session, run: Run) -> None:
+    """Close a run whose process died: as failed, unless its gate had decided already."""
+    status, reason = find_end(session, run) or ("failed", f"its process {run.owner} died at step {run.step!r}")
+    finish_run(session, run, status=status, reason=reason)
 
 
 def is_alive(run: Run, now: datetime) -> bool:

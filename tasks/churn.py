@@ -15,7 +15,8 @@ from features.plan import frame_from_table
 from registry.manifest import ModelManifest
 from registry.store import Registry
 from registry.tables import ModelVersion
-from serving.scoring.scorer import Scorer, load_scorer
+from serving.scoring.loaded import load_scorer
+from serving.scoring.scorer import Scorer
 from tasks.joined_views import join_rows, read_joined, views_of_today
 from tasks.prepared_rows import load_part
 

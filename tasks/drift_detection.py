@@ -68,12 +68,21 @@ def detect_drift(pipeline: Pipeline, registry: Registry, settings: Settings, *, 
             length=spec.monitor.window,
             label_delay=spec.extract.label_delay,
             until=until,
+            registry=registry,
         )
     manifest = ModelManifest.model_validate(version.manifest)
     checked = []
     for start, stop in windows:
         report = check_window(
-            home, manifest, spec.monitor, registry.artifacts, start=start, stop=stop, with_page=stop == windows[-1][1]
+            home,
+            manifest,
+            spec.monitor,
+            registry,
+            start=start,
+            stop=stop,
+            until=until,
+            label_delay=spec.extract.label_delay,
+            with_page=stop == windows[-1][1],
         )
         if _is_checked(registry, pipeline.name, report):
             continue

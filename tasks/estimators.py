@@ -21,6 +21,7 @@ DEFAULT_ESTIMATORS: dict[Task, EstimatorSpec] = {
 }
 _MOST_ONE_HOT_CATEGORIES = 50
 _ENCODING_FOLDS = 5
+_TREES = ("RandomForest", "ExtraTree", "DecisionTree", "GradientBoosting")
 
 
 def build_estimator(spec: EstimatorSpec, data: TrainingData, target: npt.NDArray[Any], *, seed: int) -> Any:
@@ -28,7 +29,7 @@ def build_estimator(spec: EstimatorSpec, data: TrainingData, target: npt.NDArray
 
     Gradient boosting on histograms gets each category as the mean of its target, fitted crosswise
     (Micci-Barreca 2001), or one column for each frequent value where prepare.one_hot says so, and gaps as they are;
-    anything else gets medians for gaps, unit variance, and one column for each frequent category.
+    anything else gets medians for gaps, unit variance (but for trees), and one column for each frequent category.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def build_estimator(spec: EstimatorSpec, data: TrainingData, target: npt.NDArray
     if takes_gaps(spec):
         encoding = _target_encoding(data, target, seed)
     else:
-        encoding = _one_hot_encoding(data)
+        encoding = _one_hot_encoding(data, is_scaled=not splits_at_thresholds(spec))
     try:
         model = estimator(**parameters)
     except Exception as error:
@@ -93,6 +94,22 @@ def takes_gaps(spec: EstimatorSpec) -> bool:
     return spec.estimator.rpartition(".")[2].startswith("HistGradientBoosting")
 
 
+def splits_at_thresholds(spec: EstimatorSpec) -> bool:
+    """Tell whether an estimator is made of trees, which need no scaling.
+
+    A scaler rounds each value, and another release of scikit-learn rounds otherwise: of 2,607 rows of bike_sharing, 21
+    fell on the other side of a random forest's threshold.
+
+    Examples
+    --------
+    >>> splits_at_thresholds(EstimatorSpec(estimator="sklearn.ensemble.RandomForestRegressor"))
+    True
+    >>> splits_at_thresholds(EstimatorSpec(estimator="sklearn.linear_model.Ridge"))
+    False
+    """
+    return spec.estimator.startswith("sklearn.") and spec.estimator.rpartition(".")[2].startswith(_TREES)
+
+
 def _nearest_class(module: str, name: str) -> str:
     found = sys.modules.get(module)
     return "" if found is None else nearest(name, [known for known in dir(found) if not known.startswith("_")])
@@ -133,13 +150,14 @@ def _target_encoding(data: TrainingData, target: npt.NDArray[Any], seed: int) ->
     )
 
 
-def _one_hot_encoding(data: TrainingData) -> Any:
+def _one_hot_encoding(data: TrainingData, *, is_scaled: bool) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
 
-    numeric = Pipeline([("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
+    fill, scale = ("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())
+    numeric = Pipeline([fill, scale] if is_scaled else [fill])
     return ColumnTransformer(
         [("numeric", numeric, list(data.numeric)), ("categorical", _one_hot_encoder(), list(data.categorical))],
         verbose_feature_names_out=False,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from base.artifacts import Artifact
-from base.contract import ColumnRule
+from base.contract import ColumnRule, ColumnType
+from base.errors import DefinitionError, nearest
 from base.fingerprint import digest_environment, installed_libraries
 from base.judged import Judged
 from base.model_files import load_model
@@ -16,6 +18,7 @@ from base.pipeline import Pipeline
 from base.references import TrainingData
 from base.request_contract import RequestContract, restrict_to_inputs
 from base.rows.personal import name_key
+from base.rows.tables import table_types
 from base.user_code import UserCode
 from features.fitted import load_states
 from features.plan import frame_from_table, rows_from_frame
@@ -23,7 +26,9 @@ from features.views import joined_types
 from registry.manifest import ModelManifest, SiblingModel
 from registry.store import Registry
 from serving.loading.stored_rows import ANSWER, PREDICTION
-from serving.scoring.scorer import Examples, ModelDisagrees, Scorer, load_scorer, write_examples
+from serving.scoring.examples import Examples, write_examples
+from serving.scoring.loaded import ModelDisagrees, load_scorer
+from serving.scoring.scorer import Scorer
 from tasks.frames import load_frame, store_frame
 from tasks.joined_views import join_rows, read_joined
 from tasks.prepared_rows import TARGET, load_part, load_prepared, make_plan
@@ -59,7 +64,8 @@ def package_model(
         If the packaged model does not answer as the trained one did.
     """
     artifacts, spec, data = registry.artifacts, pipeline.spec, judged.data
-    raw = load_part(data, judged.validated.good, data.test, artifacts, columns=_raw_columns(data, spec.time))
+    columns = _raw_columns(data, spec.time) | set(spec.serve.key)
+    raw = load_part(data, judged.validated.good, data.test, artifacts, columns=columns)
     plan = make_plan(data, pipeline)
     candidate = judged.candidates.candidates[judged.candidates.chosen]
     manifest = ModelManifest(
@@ -74,7 +80,7 @@ def package_model(
         window=judged.candidates.recipe.window,
         model_file=judged.candidates.model,
         plan=plan,
-        contract=serving_contract(pipeline, data),
+        contract=serving_contract(pipeline, data, types=table_types(raw)),
         code={name: artifacts.put_bytes(content, suffix=".py") for name, content in pipeline.code.items()},
         threshold=spec.serve.threshold,
         examples=judged.candidates.model,
@@ -90,6 +96,7 @@ def package_model(
         personal_key=None if key is None else name_key(key),
         key=spec.serve.key,
         label_delay=spec.extract.label_delay,
+        log=spec.serve.log,
     )
     model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
     scorer = Scorer(manifest, model, code, fitted=load_states(artifacts, plan.states, code, trusted=trusted))
@@ -112,8 +119,21 @@ def package_model(
     return manifest
 
 
-def serving_contract(pipeline: Pipeline, data: TrainingData) -> RequestContract:
-    """Make the signature of requests: the inputs' rules; the time may come along, so that windows know it."""
+def serving_contract(
+    pipeline: Pipeline, data: TrainingData, *, types: Mapping[str, ColumnType] | None = None
+) -> RequestContract:
+    """Make the signature of requests: the inputs' rules; the time and the key may come along, whoever looks at them.
+
+    Parameters
+    ----------
+    types : mapping of column to type, optional
+        The types of the data's own columns, for a key that neither the contract nor the model knows.
+
+    Raises
+    ------
+    DefinitionError
+        If the key names a column that neither the contract nor the data has.
+    """
     contract, spec = pipeline.contract, pipeline.spec
     joined = joined_types(read_joined(data))
     columns = {
@@ -123,6 +143,8 @@ def serving_contract(pipeline: Pipeline, data: TrainingData) -> RequestContract:
     }
     if spec.time is not None:
         columns.setdefault(spec.time, ColumnRule(type="time", nullable=True))
+    for name in spec.serve.key:
+        columns.setdefault(name, _key_rule(name, pipeline, types or {}))
     not_inputs = {name: f"it {reason}" for name, reason in data.left_out.items()}
     for name, rule in contract.columns.items() if contract else ():
         if rule.sensitive:
@@ -132,6 +154,20 @@ def serving_contract(pipeline: Pipeline, data: TrainingData) -> RequestContract:
     not_inputs |= dict.fromkeys(spec.prepare.exclude, "the definition excludes it")
     not_inputs |= dict.fromkeys(joined, "a feature view gives it")
     return restrict_to_inputs(contract, columns, not_inputs | {spec.target_column: "it is what is predicted"})
+
+
+def _key_rule(name: str, pipeline: Pipeline, types: Mapping[str, ColumnType]) -> ColumnRule:
+    """Say what a key column must be that the model does not see: a request may do without it."""
+    contract = pipeline.contract
+    if contract is not None and name in contract.columns:
+        return contract.columns[name].model_copy(update={"nullable": True})
+    if name not in types:
+        raise DefinitionError(
+            f"key 'serve.key' names column {name!r}, which the data does not have{nearest(name, types)}",
+            file=str(pipeline.file),
+            key="serve.key",
+        )
+    return ColumnRule(type=types[name])
 
 
 def _raw_columns(data: TrainingData, time: str | None) -> set[str]:

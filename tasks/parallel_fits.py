@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,12 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from base.artifacts import ArtifactStore
 from base.errors import ArgumentError
 from base.settings import Settings
-from tasks.fit_jobs import FitJob, FitResult, Ground, run_stored_job
+from tasks.fit_jobs import OUT_OF_BUDGET, FitJob, FitResult, Ground, run_stored_job
 from tasks.search import RunJobs
 from tasks.watched_fits import FitProcesses
 
+# One that is worked on, and one that waits for it to end.
+_OUT_FOR_EACH_WORKER = 2
 # Of this process: the children that it has fits done in.
 _children = FitProcesses()
 
@@ -79,24 +84,44 @@ def parallel_fits(settings: Settings, ground: Ground) -> Iterator[RunJobs]:
                 for future in [runner.submit(get_ready_task, parameters={}) for _ in range(settings.fit_workers)]:
                     future.wait()
 
-            def run(jobs: Sequence[FitJob]) -> list[FitResult]:
-                futures = [
-                    runner.submit(
-                        fit_task,
-                        parameters={
-                            "job": job.model_dump(mode="json"),
-                            "ground": ground.model_dump(mode="json"),
-                            "home": home,
-                            "apart": apart,
-                        },
-                    )
-                    for job in jobs
-                ]
-                return [_result(future) for future in futures]
+            def submit(job: FitJob) -> Any:
+                parameters = {
+                    "job": job.model_dump(mode="json"),
+                    "ground": ground.model_dump(mode="json"),
+                    "home": home,
+                    "apart": apart,
+                }
+                return runner.submit(fit_task, parameters=parameters)
 
-            yield run
+            yield partial(run_within_budget, submit=submit, n_workers=settings.fit_workers)
     finally:
         _children.close()
+
+
+def run_within_budget(jobs: Sequence[FitJob], *, submit: Callable[[FitJob], Any], n_workers: int) -> list[FitResult]:
+    """Do jobs in their order, and hand out none whose time is over.
+
+    To hand a job out takes a while by itself, with Dask seconds: a search of two hundred candidates would go on for
+    minutes after its end. Where there is a budget of seconds, no more jobs are out than keep the workers busy.
+
+    Parameters
+    ----------
+    submit : callable
+        Hands a job out, and gives a future of its result as a document.
+    """
+    results: list[FitResult | None] = [None] * len(jobs)
+    out: deque[tuple[int, Any]] = deque()
+    for number, job in enumerate(jobs):
+        while job.until is not None and len(out) >= _OUT_FOR_EACH_WORKER * n_workers:
+            oldest, future = out.popleft()
+            results[oldest] = _result(future)
+        if job.until is not None and time.time() >= job.until:
+            results[number] = FitResult(error=OUT_OF_BUDGET, ran_out=True)
+        else:
+            out.append((number, submit(job)))
+    for number, future in out:
+        results[number] = _result(future)
+    return [result for result in results if result is not None]
 
 
 def make_runner(settings: Settings) -> TaskRunner[Any]:

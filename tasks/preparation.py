@@ -74,6 +74,7 @@ def prepare_data(
         If a declared column does not exist or holds no value, or a part is left without rows or classes.
     """
     spec = pipeline.spec
+    _check_key(pipeline, read_schema(artifacts, validated.good).names)
     split = split_rows(artifacts, validated.good, spec, seen_until=seen_until)
     table = join_rows(load_columns(validated.good, pipeline, views, artifacts), views, spec.time, artifacts)
     watermark = None if spec.time is None or not table.num_rows else table[spec.time][-1].as_py()
@@ -196,6 +197,16 @@ def _check_names(pipeline: Pipeline, frame: pd.DataFrame) -> None:
         raise DataRefused(f"the data of pipeline {pipeline.name!r}", faults, way_out)
 
 
+def _check_key(pipeline: Pipeline, known: Sequence[str]) -> None:
+    if faults := [
+        Fault(name, f"no such column{nearest(name, known)}", "a column, since serve.key names it")
+        for name in pipeline.spec.serve.key
+        if name not in known
+    ]:
+        way_out = f"Correct 'serve' in {pipeline.file.name}."
+        raise DataRefused(f"the data of pipeline {pipeline.name!r}", faults, way_out)
+
+
 def _check_declared(pipeline: Pipeline, frame: pd.DataFrame, left_out: Mapping[str, str], used: list[str]) -> None:
     spec = pipeline.spec.prepare
     faults = []
@@ -269,6 +280,7 @@ def prepare_step(run: RunReference, validated: ValidatedData) -> TrainingData:
             "label_delay": describe_duration(spec.extract.label_delay),
             "code": context.code.digest if spec.prepare.features or spec.prepare.fitted else None,
             **({} if seen_until is None else {"seen_until": seen_until.isoformat()}),
+            **({"key": spec.serve.key} if spec.serve.key else {}),
         },
         inputs={"rows": validated.good.digest, **{f"view {one.view.name}": one.values_digest for one in views}},
         log=get_run_logger(),

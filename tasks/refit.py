@@ -82,6 +82,8 @@ def describe_proof(proof: Proof, manifest: ModelManifest) -> Servability:
     return Servability(
         error=None if proof.agrees else proof.error or "it gave no reason",
         n_rows=proof.n_rows,
+        n_timed_rows=proof.n_timed_rows,
+        n_timed_passes=proof.n_timed_passes,
         size_mb=sum(file.size_bytes for file in files) / _MEGABYTE,
         **{name: value for name, value in measured.items() if value is not None},
     )

@@ -23,7 +23,7 @@ from base.references import Part, TrainingData, ValidatedData
 from features.plan import frame_from_table
 from monitoring.performance import encode_labels
 from registry.manifest import ModelManifest
-from serving.scoring.scorer import load_scorer
+from serving.scoring.loaded import load_scorer
 from tasks.baselines import measure_baselines
 from tasks.feature_choice import sensitive_columns
 from tasks.fits import check_answers, predict

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
@@ -96,9 +96,19 @@ class Trainings:
         self._server = server
         self._folder = folder
 
-    def train(self, definition: Path | str, *, killed: Place | None = None, **parameters: Any) -> int:
-        """Call the flow, and return the exit code of the process: 0, an error's own, or -9 where it was killed."""
-        return self._run(_train, str(definition), parameters, killed)
+    def train(
+        self,
+        definition: Path | str,
+        *,
+        killed: Place | None = None,
+        environment: Mapping[str, str] | None = None,
+        **parameters: Any,
+    ) -> int:
+        """Call the flow, and return the exit code of the process: 0, an error's own, or -9 where it was killed.
+
+        *environment* is added to that of the process.
+        """
+        return self._run(_train, str(definition), parameters, killed, dict(environment or {}))
 
     def everfit(self, *arguments: str) -> Finished:
         """Run a command."""
@@ -147,7 +157,8 @@ def _work(home: Path, api_url: str, work: Callable[..., int], *arguments: Any) -
     os._exit(code)
 
 
-def _train(definition: str, parameters: dict[str, Any], killed: Place | None) -> int:
+def _train(definition: str, parameters: dict[str, Any], killed: Place | None, environment: dict[str, str]) -> int:
+    os.environ.update(environment)
     from flows.continuous_training import continuous_training
 
     if killed is not None:

@@ -99,19 +99,21 @@ def _read_numbers(step: Any, indexes: list[int]) -> Numbers:
     kind = type(step).__name__
     if step == "passthrough" or (kind == "FunctionTransformer" and step.func is None):
         return Numbers(tuple(indexes))
-    if kind != "Pipeline" or [type(each).__name__ for _, each in step.steps] != ["SimpleImputer", "StandardScaler"]:
+    known = (["SimpleImputer"], ["SimpleImputer", "StandardScaler"])
+    if kind != "Pipeline" or [type(each).__name__ for _, each in step.steps] not in known:
         raise NotCompiled(f"its numbers are encoded by {kind}, which has no compiled form here")
-    (_, imputer), (_, scaler) = step.steps
+    (_, imputer), *more = step.steps
+    scaler = more[0][1] if more else None
     statistics = np.asarray(imputer.statistics_, dtype=np.float64)
-    if imputer.add_indicator or scaler.mean_ is None or scaler.scale_ is None:
+    if imputer.add_indicator or (scaler is not None and (scaler.mean_ is None or scaler.scale_ is None)):
         raise NotCompiled("its numbers are filled or scaled in a way that has no compiled form here")
     # A column without any value in training is dropped by the imputer.
     kept = [at for at in range(len(indexes)) if imputer.keep_empty_features or not np.isnan(statistics[at])]
     return Numbers(
         tuple(indexes[at] for at in kept),
         fill=statistics[kept],
-        mean=np.asarray(scaler.mean_, dtype=np.float64),
-        scale=np.asarray(scaler.scale_, dtype=np.float64),
+        mean=None if scaler is None else np.asarray(scaler.mean_, dtype=np.float64),
+        scale=None if scaler is None else np.asarray(scaler.scale_, dtype=np.float64),
     )
 
 
@@ -156,10 +158,12 @@ def _text(category: object) -> str | None:
 
 def _add_numbers(graph: Graph, numbers: Numbers) -> str:
     matrix = graph.add("Gather", [NUMERIC, graph.constant(numbers.indexes, np.int64)], axis=1)
-    if numbers.fill is None or numbers.mean is None or numbers.scale is None:
+    if numbers.fill is None:
         return matrix
     gaps = graph.add("IsNaN", [matrix])
     matrix = graph.add("Where", [gaps, graph.constant(numbers.fill.astype(np.float32), np.float32), matrix])
+    if numbers.mean is None or numbers.scale is None:
+        return matrix
     # NumPy subtracts and divides a float32 array by float64 ones in float64, and rounds after each.
     for operator, values in (("Sub", numbers.mean), ("Div", numbers.scale)):
         wide = graph.add("Cast", [matrix], to=_DOUBLE)

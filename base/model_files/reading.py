@@ -26,8 +26,13 @@ def load_model(data: bytes, *, trusted: Iterable[str] = ()) -> Any:
     ModelFileRefused
         Naming the types that are not allowed, or that the file is broken.
     """
-    import skops.io
+    import warnings
 
+    import skops.io
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    # Said once for each estimator within; what another release of scikit-learn answers is compared before it serves.
+    warnings.filterwarnings("ignore", category=InconsistentVersionWarning)
     allowed = TRUSTED_TYPES | set(trusted)
     if never := sorted(name for name in allowed if name.startswith(NEVER_TRUSTED)):
         raise ModelFileRefused(f"{', '.join(never)} can run any code; take it out of EVERFIT_TRUSTED_TYPES", never)
@@ -36,7 +41,14 @@ def load_model(data: bytes, *, trusted: Iterable[str] = ()) -> Any:
         needed = set(skops.io.get_untrusted_types(file=io.BytesIO(data)))
     except Exception as error:
         raise ModelFileRefused(f"it is no skops file ({type(error).__name__}: {error})") from error
-    if foreign := sorted(needed - allowed):
+    foreign = sorted(needed - allowed)
+    if unknown := [name for name in foreign if not _has_package(name)]:
+        raise ModelFileRefused(
+            f"it holds {', '.join(unknown)}, which no library that is installed here gives; it was written with other "
+            "ones: load it with those, or train it again with these",
+            foreign,
+        )
+    if foreign:
         raise ModelFileRefused(
             f"it holds {', '.join(foreign)}, which may not be loaded; "
             "if you trust them, name them in EVERFIT_TRUSTED_TYPES",
@@ -49,3 +61,13 @@ def load_model(data: bytes, *, trusted: Iterable[str] = ()) -> Any:
     for each in find_input_checks(model):
         each.func = make_input_check()
     return model
+
+
+def _has_package(name: str) -> bool:
+    """Tell whether there is a package of a type's name; it is looked for, and not imported."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False

@@ -36,6 +36,7 @@ def list_uses(spec: PipelineSpec) -> Iterator[ColumnUse]:
         "prepare.one_hot": prepare.one_hot,
         "evaluate.slices": spec.evaluate.slices,
         "evaluate.fairness": spec.evaluate.fairness,
+        "serve.key": spec.serve.key,
     }
     for key, columns in named.items():
         for index, column in enumerate(columns):
@@ -57,6 +58,8 @@ def find_misuse(spec: PipelineSpec, contract: DataContract) -> tuple[ColumnUse, 
             return use, "which the contract drops as personal; hash it (personal: hash), or do without it"
         elif rule.personal is not None and use.key in ("time", "target"):
             return use, "which the contract hashes as personal; no model can be made of hashes as its time or target"
+        elif use.key == "serve.key" and use.column == spec.target_column:
+            return use, "which is what is predicted: no request knows it; name columns that say whom a row is about"
         elif rule.sensitive and use.key in (*_FEATURE_KEYS, "target"):
             return use, "which the contract marks sensitive: no estimator may see it; slices may be cut by it"
     return None

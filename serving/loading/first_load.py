@@ -36,7 +36,7 @@ SECONDS = 60.0
 
 # What the process inherits; the secrets of this one are none of a model's business.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _COMPLAINTS = "complaints.txt"
 _MOST_RESULT_BYTES = 1 << 20
 

@@ -10,22 +10,15 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from base.artifacts import ArtifactStore
 from base.errors import EverfitError
 from registry.manifest import ModelManifest
 from serving.loading.proof import RESULT, Proof, StoredRows, needed_files, out_of_memory
 
-if TYPE_CHECKING:
-    from serving.scoring.scorer import Scorer
-
 _MOST_WRITTEN_BYTES = 256 << 20
-# Each row alone, as a request of one row is answered.
-_TIMED_ANSWERS = 60
-_TIMED_SECONDS = 0.8
 
 
 def _answer() -> None:
@@ -81,7 +74,9 @@ def _prove(question: dict[str, Any]) -> Proof:
 
 def _measure(manifest: ModelManifest, rows: StoredRows, trusted: tuple[str, ...]) -> Proof:
     from serving.loading.stored_rows import compare_examples, compare_reference
-    from serving.scoring.scorer import ModelDisagrees, load_scorer, load_unproven, read_examples
+    from serving.loading.timing import time_rows
+    from serving.scoring.examples import read_examples
+    from serving.scoring.loaded import ModelDisagrees, load_scorer, load_unproven
 
     artifacts = ArtifactStore(str(Path("store").absolute()))
     error = None
@@ -97,7 +92,7 @@ def _measure(manifest: ModelManifest, rows: StoredRows, trusted: tuple[str, ...]
         comparisons.append(compare_reference(scorer, artifacts))
     if error is None:
         error = next((f"it {each.describe()}" for each in comparisons if not each.agrees), None)
-    taken = _time_rows(scorer, read_examples(artifacts, manifest.examples).rows)
+    taken = time_rows(scorer.score_rows, read_examples(artifacts, manifest.examples).rows)
     return Proof(
         agrees=error is None,
         error=error,
@@ -108,25 +103,12 @@ def _measure(manifest: ModelManifest, rows: StoredRows, trusted: tuple[str, ...]
         is_row_wise=scorer.is_row_wise,
         load_seconds=load_seconds,
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        one_row_p50_ms=_quantile(taken, 0.5),
-        one_row_p95_ms=_quantile(taken, 0.95),
+        one_row_p50_ms=taken.p50_ms,
+        one_row_p95_ms=taken.p95_ms,
+        n_timed_rows=taken.n_rows,
+        n_timed_passes=taken.n_passes,
         size_bytes=sum(artifact.size_bytes for artifact in needed_files(manifest, "examples")),
     )
-
-
-def _time_rows(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> list[float]:
-    taken: list[float] = []
-    give_up = time.perf_counter() + _TIMED_SECONDS
-    while rows and len(taken) < _TIMED_ANSWERS and time.perf_counter() < give_up:
-        started = time.perf_counter()
-        scorer.score_rows([rows[len(taken) % len(rows)]])
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)
-
-
-def _quantile(taken: Sequence[float], share: float) -> float | None:
-    """Take a quantile of sorted seconds, in milliseconds."""
-    return 1e3 * taken[min(int(share * len(taken)), len(taken) - 1)] if taken else None
 
 
 if __name__ == "__main__":

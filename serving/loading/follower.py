@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -29,6 +30,9 @@ from serving.scoring.view_lookup import open_lookup
 __all__ = ["Follower", "Refused", "Served"]
 
 _log = logging.getLogger(__name__)
+
+# Two small queries: a database that has not answered them by then is away, whatever its connections say.
+_PATIENCE_SECONDS = 3.0
 
 
 class Follower:
@@ -85,6 +89,7 @@ class Follower:
         self._rollouts: dict[str, RunningRollout] = {}
         self._refused_challengers: dict[tuple[str, int], Refused] = {}
         self._trouble: str | None = None
+        self._asked_at: float | None = None
         self._has_looked = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="everfit-follower", daemon=True)
@@ -117,6 +122,9 @@ class Follower:
     @property
     def trouble(self) -> str | None:
         """Why the registry cannot be read at present, or None."""
+        asked_at = self._asked_at
+        if self._trouble is None and asked_at is not None and time.monotonic() - asked_at > _PATIENCE_SECONDS:
+            return "it does not answer"
         return self._trouble
 
     @property
@@ -137,6 +145,7 @@ class Follower:
 
     def poll(self) -> None:
         """Look once where champions and rollouts stand, and load what has moved."""
+        self._asked_at = time.monotonic()
         try:
             champions, rollouts = self._read_registry()
         except Exception as error:
@@ -144,6 +153,8 @@ class Follower:
                 _log.warning("the registry cannot be read, what is loaded serves on: %s", error)
             self._trouble = f"{type(error).__name__}"
             return
+        finally:
+            self._asked_at = None
         if self._trouble is not None:
             _log.info("the registry can be read again")
             self._trouble = None

@@ -21,8 +21,8 @@ class Proof(BaseModel):
 
     ``agrees`` is the answer to "may it serve?": it could be loaded and gives the answers that training gave.
     ``error`` says why not. ``max_difference`` is the largest one between an answer and the recorded one, over
-    ``n_rows`` stored rows. ``one_row_p95_ms`` is the time that a request's row takes alone, features included, and
-    ``size_bytes`` that of the files that are loaded.
+    ``n_rows`` stored rows. ``one_row_p95_ms`` is the time that a request's row takes alone, features included: over
+    ``n_timed_rows`` rows, of each its best of ``n_timed_passes``. ``size_bytes`` is that of the files that are loaded.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +38,8 @@ class Proof(BaseModel):
     peak_memory_bytes: int | None = None
     one_row_p50_ms: float | None = None
     one_row_p95_ms: float | None = None
+    n_timed_rows: int = 0
+    n_timed_passes: int = 0
     size_bytes: int | None = None
     libraries: dict[str, str] = {}
 

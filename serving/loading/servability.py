@@ -77,10 +77,8 @@ def ensure_proven(
         If it may not serve, and why.
     ArtifactMissing, ArtifactCorrupt
     """
-    with registry.database.read() as session:
-        found = find_proof(session, manifest)
-    if found is not None:
-        return Proof.model_validate(found)
+    if (found := _stored_proof(registry, manifest)) is not None:
+        return found
     rows: StoredRows = "examples" if has_same_libraries(manifest) else "all"
     with process or FirstLoad() as started:
         proof = started.prove(
@@ -97,6 +95,11 @@ def ensure_proven(
     return proof
 
 
+def is_proven(registry: Registry, manifest: ModelManifest) -> bool:
+    """Tell whether a version came through its first load with the libraries installed here; nothing is loaded."""
+    return _stored_proof(registry, manifest) is not None
+
+
 def remember_proof(registry: Registry, manifest: ModelManifest, proof: Proof) -> None:
     """Write a proof into the registry; where that cannot be written now, the next process proves again."""
     try:
@@ -109,6 +112,12 @@ def remember_proof(registry: Registry, manifest: ModelManifest, proof: Proof) ->
 def has_same_libraries(manifest: ModelManifest) -> bool:
     """Tell whether the libraries that count are those that a version was trained with."""
     return installed_versions(manifest.libraries) == manifest.libraries
+
+
+def _stored_proof(registry: Registry, manifest: ModelManifest) -> Proof | None:
+    with registry.database.read() as session:
+        found = find_proof(session, manifest)
+    return None if found is None else Proof.model_validate(found)
 
 
 _ahead = FirstLoad()

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from base.artifacts import ArtifactStore
 from features.plan import restore_missing
-from serving.scoring.scorer import AGREEMENT, Scorer, read_examples
+from serving.scoring.examples import AGREEMENT, read_examples
+from serving.scoring.scorer import Scorer
 
 PREDICTION = "__prediction__"
 """The column of a manifest's reference that holds the value, or the probability of the last class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,8 @@ def test_a_reader_does_not_hold_a_writer_up(scratch: Database) -> None:
 
 
 def test_a_writer_whose_turn_does_not_come_is_told(any_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("base.database._BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("base.database.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("base.sqlite_files.BUSY_TIMEOUT_MS", 100)
     first, second = Database(any_settings.database), Database(any_settings.database)
 
     with first.write(), pytest.raises(DatabaseBusy, match="nothing was changed"), second.write():
@@ -247,3 +249,39 @@ def test_a_child_does_not_use_its_parents_connections(scratch: Database) -> None
         session.connection().execute(select(_SCRATCH)).all()
     with scratch.read() as session:
         assert len(session.connection().execute(select(_SCRATCH)).all()) == 2
+
+
+def _take_away(database: Database) -> Callable[[], None]:
+    """Rename a database's files, and return what renames them back."""
+    folder = Path(str(database.url.database)).parent
+    aside = folder / "aside"
+    aside.mkdir()
+    for path in folder.glob("*.db*"):
+        path.rename(aside / path.name)
+
+    def give_back() -> None:
+        for path in aside.iterdir():
+            path.replace(folder / path.name)
+
+    return give_back
+
+
+def test_a_file_that_is_away_is_neither_used_by_open_connections_nor_made_anew_and_is_found_again(
+    tmp_path: Path,
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'some.db'}")
+    with database.write() as session:
+        session.connection().execute(text("CREATE TABLE thing (id INTEGER)"))
+    give_back = _take_away(database)
+
+    for way_in in (database.read, database.write, database.read):
+        with pytest.raises(DatabaseUnavailable, match="unable to open"), way_in() as session:
+            session.connection().execute(text("SELECT count(*) FROM thing"))
+    made = list(tmp_path.glob("*.db*"))
+    give_back()
+
+    assert made == []
+    for _ in range(3):
+        with database.read() as session:
+            assert session.connection().execute(text("SELECT count(*) FROM thing")).scalar() == 0
+    database.close()

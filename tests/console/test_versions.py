@@ -10,18 +10,15 @@ from registry.ledger import list_decisions
 from registry.models import find_alias
 from registry.store import Registry
 from tests.console.conftest import Everfit
-from tests.registry.samples import a_pipeline, a_version
-from tests.serving.models import promote
+from tests.registry.histories import History
 
 
 @pytest.fixture
 def three_versions(registry: Registry) -> Registry:
     """Three versions of ``churn`` that were champions one after the other."""
-    pipeline = a_pipeline(registry)
+    history = History(registry)
     for _ in range(3):
-        with registry.database.write() as session:
-            version = a_version(session, pipeline)
-        promote(registry, version)
+        history.promote(history.train(history.snapshot(history.segment())))
     return registry
 
 

@@ -8,12 +8,14 @@ from uuid import UUID
 import pytest
 from sqlmodel import select
 
+from base.times import utc_now
+from registry.approvals import answer_approval
 from registry.ledger import first_broken_link, list_decisions
 from registry.models import alias_history, find_alias, list_versions
 from registry.runs import list_runs, list_steps
 from registry.store import Registry
 from registry.tables import Run, StepExecution
-from tests.pipelines import make_trips, write_pipeline
+from tests.pipelines import define, make_trips, write_pipeline
 from tests.trainings import Place, Trainings, was_killed
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -90,3 +92,24 @@ def _state_in_prefect(flow_run: str | None) -> str:
 def _steps(registry: Registry) -> list[StepExecution]:
     with registry.database.read() as session:
         return list(session.exec(select(StepExecution)))
+
+
+def test_a_training_that_died_while_people_agreed_is_closed_as_promoted(
+    trainings: Trainings, registry: Registry, tmp_path: Path
+) -> None:
+    spec = define(validate_model={"approval": {"needed": 1, "approvers": ["ben"], "expires": "1 day"}})
+    definition = write_pipeline(tmp_path / "trips", make_trips(300), spec)
+
+    killed = trainings.train(definition, killed=Place("flows.continuous_training", "close_run"))
+    run = _run(registry)
+    assert (was_killed(killed), run.status) == (True, "running")
+    with registry.database.write() as session:
+        answer_approval(session, run.id, actor="ben", answer="approve", reason="seen", now=utc_now())
+
+    again = trainings.train(definition, reason="another one")
+
+    assert again == 0
+    with registry.database.read() as session:
+        statuses = {each.id: each.status for each in list_runs(session)}
+    assert statuses.pop(run.id) == "promoted"
+    assert len(statuses) == 1

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from base.artifacts import Artifact
+from base.contract import ColumnRule
 from base.references import Rows, Segment, Snapshot
+from base.request_contract import RequestContract
 from base.rows.reading import drop_positions
+from base.settings import Settings
+from base.signatures import signing_keys
 from base.times import utc_now
+from features.plan import FeaturePlan
+from registry.manifest import ModelManifest
 from registry.models import NewVersion, find_alias, promote_version, register_version
+from registry.proofs import record_proof
 from registry.runs import StepKey, begin_run, finish_run, record_step, this_process
+from registry.signed_versions import sign_manifest
 from registry.snapshots import record_snapshot
 from registry.store import Registry
 from registry.tables import ModelVersion, Run, SnapshotRow
@@ -83,16 +92,19 @@ class History:
         """Register a version that was made from a snapshot."""
         run = self.run(snapshot, started=started)
         names = ("model_file", "reference", "examples", "report")
-        files = {name: self.file(f"{name} {run.id}").model_dump() for name in names}
+        files = {name: self.file(f"{name} {run.id}") for name in names}
+        manifest = a_manifest(self.registry, self.pipeline, run=run.id, snapshot=snapshot.digest, **files)
         new = NewVersion(
             model=self.pipeline,
             run_id=run.id,
             pipeline_version=self.version.digest,
-            manifest={"snapshot": snapshot.digest, **files},
-            metrics={},
-            verdict={},
+            manifest=manifest.model_dump(mode="json"),
+            metrics={"log_loss": 0.5},
+            verdict={"outcome": "first", "promote": True, "reason": "first model"},
         )
         with self.registry.database.write() as session:
+            # As the promote step leaves it: these files are no models, and are never loaded.
+            record_proof(session, manifest, {"agrees": True})
             return register_version(session, new)
 
     def promote(self, version: ModelVersion, *, environment: str = "prod") -> None:
@@ -118,6 +130,33 @@ class History:
 
         with self.registry.database.read() as session:
             return {row.digest: row for row in list_snapshots(session, self.pipeline)}
+
+
+def a_manifest(registry: Registry, model: str, *, run: str, snapshot: str, **files: Artifact) -> ModelManifest:
+    """Make the signed manifest of a model that nobody asks for a prediction."""
+    manifest = ModelManifest(
+        model=model,
+        task="classification",
+        target="left",
+        time=None,
+        classes=(False, True),
+        estimator="none",
+        parameters={},
+        seed=0,
+        plan=FeaturePlan(inputs={}, numeric=(), categorical=()),
+        contract=RequestContract(columns={"age": ColumnRule(type="integer")}),
+        code={},
+        threshold=0.5,
+        metrics={"log_loss": 0.5},
+        snapshot=snapshot,
+        first=None,
+        watermark=None,
+        libraries={},
+        environment="none",
+        run=run,
+        **files,
+    )
+    return sign_manifest(manifest, signing_keys(Settings(home=Path(registry.artifacts.url).parent)))
 
 
 def files_of(document: Any) -> list[Artifact]:

@@ -9,13 +9,13 @@ import pytest
 from sqlmodel import Session
 
 from base.approval_spec import ApprovalSpec
+from registry.approval_rule import Answer
 from registry.approvals import (
     APPROVED,
     EXPIRED,
     OVERTAKEN,
     REJECTED,
     WAITING,
-    Answer,
     ApprovalRefused,
     answer_approval,
     ask_approval,

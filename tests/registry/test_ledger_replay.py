@@ -105,3 +105,12 @@ def test_other_words_for_the_same_figures_are_no_other_verdict() -> None:
 
     assert _changed(written, worded) == []
     assert _changed(written, worded | {"outcome": "worse"}) == ["outcome: written 'better', decided again 'worse'"]
+
+
+def test_a_verdict_of_before_a_figure_was_measured_is_no_other_verdict() -> None:
+    servability = {"n_rows": 32, "p95_ms": 2.9}
+    written = {"outcome": "first", "promote": False, "checks": [], "servability": servability}
+
+    assert _changed(written, written | {"servability": servability | {"n_timed_passes": 0}}) == []
+    assert _changed(written, written | {"servability": servability | {"n_timed_passes": 7}}) != []
+    assert _changed(written, written | {"promote": True}) != []

@@ -18,8 +18,8 @@ from base.settings import Settings
 from base.user_code import UserCode
 from features.plan import FeaturePlan
 from registry.store import open_registry
-from serving.log.prediction_log import read_traffic
-from serving.scoring.scorer import ModelDisagrees, load_scorer
+from serving.log.traffic import read_traffic
+from serving.scoring.loaded import ModelDisagrees, load_scorer
 from tests.pipelines import CONTRACT, FEATURES, Trained, define, make_pipeline, make_trips, train
 from tests.serving.conftest import open_client, wait_until
 

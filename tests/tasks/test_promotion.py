@@ -23,7 +23,7 @@ from registry.pipelines import register_pipeline
 from registry.runs import begin_run, this_process
 from registry.store import Registry, open_registry
 from serving.loading.stored_rows import compare_reference
-from serving.scoring.scorer import load_scorer
+from serving.scoring.loaded import load_scorer
 from tasks.frames import load_table
 from tasks.prepared_rows import load_prepared
 from tasks.promotion import promote_model

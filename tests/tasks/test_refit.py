@@ -14,7 +14,7 @@ from base.settings import Settings
 from base.user_code import UserCode
 from registry.manifest import ModelManifest
 from registry.store import Registry
-from serving.scoring.scorer import load_scorer
+from serving.scoring.loaded import load_scorer
 from tasks import full_model
 from tasks.evaluation import Champion, evaluate_model
 from tasks.fits import fit_recipe

@@ -42,8 +42,10 @@ def _fit(estimator: Any, encoder: str, task: str) -> Any:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
-    scaled = Pipeline([("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
-    numbers = "passthrough" if encoder == "target" else scaled
+    fill, scale = ("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())
+    # As trees get them, and as everything else does.
+    filled = Pipeline([fill] if encoder == "one-hot, not scaled" else [fill, scale])
+    numbers = "passthrough" if encoder == "target" else filled
     categories = (
         TargetEncoder(target_type="continuous" if task == "regression" else "auto")
         if encoder == "target"
@@ -85,6 +87,7 @@ def _strange() -> pd.DataFrame:
         ("HistGradientBoosting", "target"),
         ("HistGradientBoosting", "one-hot"),
         ("RandomForest", "one-hot"),
+        ("RandomForest", "one-hot, not scaled"),
         ("linear", "one-hot"),
     ],
 )

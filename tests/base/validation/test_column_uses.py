@@ -39,6 +39,7 @@ def _find(**changes: Any) -> tuple[str, int | str, str] | None:
         {"prepare": {"exclude": ["phone", "gender"]}},
         {"prepare": {"ordinal": {"size": ["s", "m"]}}},
         {"prepare": {"fitted": ["features:Rate"], "numeric": ["rate"]}, "evaluate": {"slices": ["band"]}},
+        {"serve": {"key": ["guest", "size"]}, "prepare": {"exclude": ["guest"]}},
     ],
 )
 def test_what_the_contract_allows_is_no_misuse(changes: dict[str, Any]) -> None:
@@ -57,6 +58,9 @@ def test_what_the_contract_allows_is_no_misuse(changes: dict[str, Any]) -> None:
         ({"evaluate": {"slices": ["phone"]}}, "evaluate.slices", 0, "drops as personal; hash it"),
         ({"prepare": {"split": {"groups": "gest"}}}, "prepare.split.groups", 0, "did you mean 'guest'"),
         ({"prepare": {"one_hot": ["sizes"]}}, "prepare.one_hot", 0, "did you mean 'size'"),
+        ({"serve": {"key": "gest"}}, "serve.key", 0, "did you mean 'guest'"),
+        ({"serve": {"key": ["guest", "phone"]}}, "serve.key", 1, "drops as personal"),
+        ({"serve": {"key": ["late"]}}, "serve.key", 0, "is what is predicted"),
     ],
 )
 def test_a_misuse_is_named(changes: dict[str, Any], key: str, place: int | str, why: str) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from base.rollout_spec import RolloutSpec
+from base.times import utc_now
 from registry.manifest import ModelManifest
 from registry.models import roll_back
+from registry.rollouts import close_rollout, find_running, start_rollout
 from registry.store import Registry
 from registry.tables import ModelVersion
 from serving.loading.follower import Follower
@@ -188,3 +191,75 @@ def test_a_model_whose_answers_depend_on_other_rows_is_not_scored_with_strangers
 
     assert not follower.served["trips"].scorer.is_row_wise
     assert "scored one by one" in caplog.text
+
+
+def _canary(registry: Registry, number: int = 2) -> None:
+    with registry.database.write() as session:
+        start_rollout(
+            session,
+            "prod",
+            "trips",
+            kind="canary",
+            challengers=[number],
+            spec=RolloutSpec(),
+            actor="test",
+            reason="a test wants it",
+        )
+
+
+def test_a_challenger_is_loaded_beside_the_champion_and_retired_when_its_rollout_is_over(
+    registry: Registry, follow: Follow, retired: list[tuple[str, int]]
+) -> None:
+    promote(registry, register_model(registry))
+    register_model(registry, inverted=True)
+    _canary(registry)
+    follower = follow()
+    follower.poll()
+    running = follower.find_rollout("trips")
+
+    with registry.database.write() as session:
+        rollout = find_running(session, "prod", "trips")
+        assert rollout is not None
+        close_rollout(session, rollout, status="stopped", actor="test", reason="enough", now=utc_now())
+    follower.poll()
+
+    assert running is not None
+    assert ([*running.challengers], _numbers(follower)) == ([2], {"trips": 1})
+    assert (follower.rollouts, retired) == ({}, [("trips", 2)])
+
+
+def test_a_challenger_that_is_promoted_is_not_loaded_a_second_time(
+    registry: Registry, follow: Follow, retired: list[tuple[str, int]]
+) -> None:
+    promote(registry, register_model(registry))
+    second = register_model(registry, inverted=True)
+    _canary(registry)
+    follower = follow()
+    follower.poll()
+    loaded = follower.rollouts["trips"].challengers[2]
+
+    promote(registry, second)
+    follower.poll()
+
+    assert follower.served["trips"] is loaded
+    assert (follower.find_rollout("trips"), retired) == (None, [("trips", 1)])
+
+
+def test_a_challenger_that_cannot_be_loaded_is_refused_once_and_the_champion_serves(
+    registry: Registry, follow: Follow, caplog: pytest.LogCaptureFixture
+) -> None:
+    promote(registry, register_model(registry))
+    register_model(registry, wrong_examples=True)
+    _canary(registry)
+    follower = follow()
+
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            follower.poll()
+
+    running = follower.find_rollout("trips")
+    assert running is not None
+    assert (dict(running.challengers), [*running.refused]) == ({}, [2])
+    assert len(caplog.records) == 1
+    assert "version 2 is refused, the champion answers its share" in caplog.text
+    assert (_numbers(follower), follower.refused) == ({"trips": 1}, {})

@@ -51,7 +51,8 @@ def test_rows_that_take_longer_every_time_are_seen() -> None:
 
     found = time_rows(machine.answer, ROWS, clock=machine.clock)
 
-    assert (found.p50_ms, found.p95_ms) == (pytest.approx(2.0), pytest.approx(30.0))
+    assert found.p50_ms == pytest.approx(2.0)
+    assert found.p95_ms == pytest.approx(30.0)
 
 
 def test_a_first_answer_that_is_slow_does_not_count() -> None:
@@ -59,7 +60,8 @@ def test_a_first_answer_that_is_slow_does_not_count() -> None:
 
     found = time_rows(machine.answer, ROWS, clock=machine.clock)
 
-    assert (found.n_rows, found.n_passes, found.p95_ms) == (20, 7, pytest.approx(2.0))
+    assert (found.n_rows, found.n_passes) == (20, 7)
+    assert found.p95_ms == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(("seconds", "n_rows", "n_passes"), [(0.001, 20, 7), (0.02, 5, 7), (0.5, 1, 4), (9.0, 1, 1)])
@@ -70,7 +72,8 @@ def test_a_slow_model_is_timed_on_fewer_rows_and_keeps_to_its_seconds(
 
     found = time_rows(machine.answer, ROWS, clock=machine.clock)
 
-    assert (found.n_rows, found.n_passes, found.p95_ms) == (n_rows, n_passes, pytest.approx(1e3 * seconds))
+    assert (found.n_rows, found.n_passes) == (n_rows, n_passes)
+    assert found.p95_ms == pytest.approx(1e3 * seconds)
 
 
 def test_without_rows_nothing_is_claimed() -> None:
