@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from base.errors import EverfitError
+from features.categories import name_category
 
 _EPOCH = pd.Timestamp(0, tz=UTC)
 
@@ -107,22 +108,3 @@ def _parse_number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def name_category(value: Any) -> str | float:
-    """Write one category as :func:`as_categories` does; a missing one is NaN.
-
-    Examples
-    --------
-    >>> name_category(9.0), name_category(True), name_category("turbo")
-    ('9', 'True', 'turbo')
-    """
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
-    if isinstance(value, float | int | np.number):
-        number = float(value)
-        if math.isnan(number):
-            return np.nan
-        # Every digit of an identifier counts; repr is the shortest text that is this number and no other.
-        return str(int(number)) if number.is_integer() else repr(number)
-    return np.nan if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import pyarrow as pa
 from sqlalchemy import bindparam, inspect, text
 
 from base.database import Database
 from base.rows.reading import POSITION, SEGMENT
 from base.settings import Settings
 from features.views import FeatureView
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TABLE = "online_value"
 _CHUNK = 2_000

@@ -8,42 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
-from base.artifacts import Artifact
 from base.contract import ColumnType
 from base.errors import UserCodeError, nearest
 from base.times import parse_moment
 from base.user_code import UserCode
 from features.columns import FeatureRefused, as_categories, as_float32, as_ranks
+from features.feature_plan import FeaturePlan
 from features.fitted import FittedFeature
-from features.views import JoinedView
-
-
-class FeaturePlan(BaseModel):
-    """Which raw columns come in, which user functions and fitted classes add to them, and which features go out.
-
-    ``states`` holds what the fitted classes have learnt; ``ordinal`` the ranked categories among the numeric features.
-    ``inputs`` are the columns that a request sends and those that ``views`` add to it.
-
-    Numeric features become float32: the compiled form of a model computes in float32, and one that was
-    fitted on float32 values agrees with it exactly.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    inputs: dict[str, ColumnType]
-    functions: tuple[str, ...] = ()
-    states: Artifact | None = None
-    ordinal: dict[str, tuple[str, ...]] = {}
-    numeric: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    views: tuple[JoinedView, ...] = ()
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The columns that the estimator sees, in order."""
-        return (*self.numeric, *self.categorical)
 
 
 def frame_from_rows(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, ColumnType]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from base.references import Metric, Reference
 from base.request_contract import RequestContract, as_request_contract
 from base.train_spec import TrainingWindow
 from base.user_code import UserCode
-from features.plan import FeaturePlan
+from features.feature_plan import FeaturePlan
 
 
 class SiblingModel(Reference):

@@ -15,9 +15,9 @@ from registry.manifest import ModelManifest
 from registry.tables import ProofRow
 
 # What reads a model file and answers with it; another version of one of these may answer otherwise.
-_LIBRARIES = ("scikit-learn", "skops", "numpy", "pandas", "scipy", "joblib", "pyarrow")
+_LIBRARIES = ("scikit-learn", "skops", "numpy", "pandas", "scipy", "joblib", "pyarrow", "onnxruntime")
 _CODE = ("base", "features", "serving")
-_LOADED = {"model_file", "plan", "contract", "code", "examples", "reference", "classes", "task", "threshold"}
+_LOADED = {"model_file", "onnx", "plan", "contract", "code", "examples", "reference", "classes", "task", "threshold"}
 
 
 @cache

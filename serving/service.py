@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from base.errors import EverfitError, Fault, nearest
 from base.rows.personal import personal_key
@@ -17,11 +18,11 @@ from features.online_store import OnlineStore
 from registry.store import Registry
 from serving.answers import Answers, Part
 from serving.explanations.desk import ExplanationDesk
-from serving.labels.intake import LabelIntake
 from serving.loading.follower import Follower, Served
 from serving.loading.servability import Admission
 from serving.log.batches import LoggedBatch
 from serving.log.prediction_log import PredictionLog
+from serving.log.upkeep_rounds import round_apart
 from serving.rollout.controller import Controller
 from serving.rollout.router import CHAMPION_ARM, Router, Share
 from serving.rollout.shadow import ShadowRunner
@@ -29,6 +30,9 @@ from serving.scoring.batcher import Answer, Asked, Batcher, PredictionNotLogged
 from serving.scoring.row_reader import Values
 from serving.scoring.scorer import Scorer
 from serving.web.problems import MOST_FAULTS, BodyRefused, FaultsFound
+
+if TYPE_CHECKING:
+    from serving.labels.intake import LabelIntake
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +60,8 @@ class Service:
         self.settings = settings
         self.registry = registry
         self.log = PredictionLog.from_settings(settings)
-        self.labels = LabelIntake.from_settings(settings, self.log)
+        self._labels: LabelIntake | None = None
+        self._opening_labels = Lock()
         self.online = OnlineStore.from_settings(settings)
         self.pool = ThreadPoolExecutor(_SCORING_THREADS, thread_name_prefix="everfit-scorer")
         self.follower = Follower(
@@ -85,7 +90,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to follow the champions; what dead processes have left of the log is taken care of."""
-        self.log.start(self.registry)
+        self.log.start(partial(round_apart, self.settings))
         self.follower.start()
         self.controller.start()
 
@@ -97,8 +102,19 @@ class Service:
         self.explanations.stop()
         self.pool.shutdown(wait=True)
         self.log.close()
-        self.labels.accounts.close()
+        if self._labels is not None:
+            self._labels.accounts.close()
         self.online.close()
+
+    @property
+    def labels(self) -> LabelIntake:
+        """What takes labels in; a service that is sent none starts without what it needs."""
+        from serving.labels.intake import LabelIntake
+
+        with self._opening_labels:
+            if self._labels is None:
+                self._labels = LabelIntake.from_settings(self.settings, self.log)
+            return self._labels
 
     def find(self, name: str) -> Served:
         """Return the version of a model that serves.

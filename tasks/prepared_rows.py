@@ -13,7 +13,8 @@ from base.artifacts import Artifact, ArtifactStore
 from base.pipeline import Pipeline
 from base.references import Part, Rows, TrainingData
 from base.rows.reading import load_rows, read_schema
-from features.plan import FeaturePlan, restore_missing
+from features.feature_plan import FeaturePlan
+from features.plan import restore_missing
 from features.views import usable_views
 from tasks.frames import load_frame, load_table
 from tasks.joined_views import read_joined

@@ -54,12 +54,12 @@ def refit_model(
     sibling = package_model(judged, pipeline, registry, code=code, trusted=settings.trusted_types, key=key)
     manifest, deployed, reason = _choose(judged, full, sibling, pipeline, registry, code, settings, key)
     compiled = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
-    proof = _prove(registry, manifest, settings)
+    proof = _prove(registry, compiled, settings)
     if deployed == "full" and not proof.agrees:
         reason = f"{_INSTEAD}: {proof.error}"
         manifest, deployed = sibling, "sibling"
         compiled = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
-        proof = _prove(registry, manifest, settings)
+        proof = _prove(registry, compiled, settings)
     servability = describe_proof(proof, manifest)
     return Refit(
         manifest=registry.artifacts.put_bytes(compiled.model_dump_json().encode(), suffix=".json"),

@@ -12,7 +12,7 @@ from base.json_values import show_value
 from base.rows.personal import protect_rows
 from base.times import as_utc, parse_duration, parse_moment
 from registry.manifest import ModelManifest
-from serving.labels.key_match import plain_key_value
+from serving.labels.key_values import plain_key_value
 from serving.labels.label import KeyedLabel, Label, LabelBatch, Value
 
 MOST_FAULTS = 10_000

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from registry.store import Registry
+from serving.labels.key_values import plain_key_value
 from serving.labels.label import KeyedLabel
 from serving.labels.stored import write_key
 from serving.log.traffic import read_traffic
@@ -66,15 +67,6 @@ def match_keys(
                 one = served.get(write_key(label.key))
                 found[place] = [] if one is None else one.find(pd.Timestamp(label.time), label.within)
     return found
-
-
-def plain_key_value(value: Any) -> Any:
-    """Write a value of a key column as labels and served rows are compared by."""
-    if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, datetime):
-        return pd.Timestamp(value).tz_convert("UTC").isoformat()
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _runs(keyed: Sequence[KeyedLabel]) -> Iterator[list[int]]:

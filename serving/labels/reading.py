@@ -14,11 +14,11 @@ from serving.labels.key_match import match_keys
 from serving.labels.label import KeyedLabel
 from serving.labels.matured import newest_labels
 from serving.labels.stored import KIND, frame_from_label_batches, read_label_segment, write_value
+from serving.log.batches import SHADOW
 from serving.log.frames import empty_traffic, read_growing_predictions, read_sealed_columns
 from serving.log.kinds import PREDICTIONS
 from serving.log.reading import read_segments
 from serving.log.segments import read_lines
-from serving.log.traffic import SHADOW
 
 
 def read_label_versions(home: Path, model: str, *, registry: Registry | None = None) -> pd.DataFrame:

@@ -76,7 +76,7 @@ def _measure(manifest: ModelManifest, rows: StoredRows, trusted: tuple[str, ...]
     from serving.loading.stored_rows import compare_examples, compare_reference
     from serving.loading.timing import time_rows
     from serving.scoring.examples import read_examples
-    from serving.scoring.loaded import ModelDisagrees, load_scorer, load_unproven
+    from serving.scoring.loaded import ModelDisagrees, load_compiled, load_scorer, load_unproven
 
     artifacts = ArtifactStore(str(Path("store").absolute()))
     error = None
@@ -92,6 +92,13 @@ def _measure(manifest: ModelManifest, rows: StoredRows, trusted: tuple[str, ...]
         comparisons.append(compare_reference(scorer, artifacts))
     if error is None:
         error = next((f"it {each.describe()}" for each in comparisons if not each.agrees), None)
+    compiled_error = None
+    if manifest.onnx is not None and error is None:
+        try:
+            # What serves is what is timed.
+            scorer = load_compiled(artifacts, manifest, trusted=trusted)
+        except Exception as refused:
+            compiled_error = f"{type(refused).__name__}: {refused}"[:1000]
     taken = time_rows(scorer.score_rows, read_examples(artifacts, manifest.examples).rows)
     return Proof(
         agrees=error is None,
@@ -101,6 +108,8 @@ def _measure(manifest: ModelManifest, rows: StoredRows, trusted: tuple[str, ...]
         n_different=sum(each.n_different for each in comparisons),
         max_difference=max(each.max_difference for each in comparisons),
         is_row_wise=scorer.is_row_wise,
+        compiled_agrees=None if manifest.onnx is None else error is None and compiled_error is None,
+        compiled_error=compiled_error,
         load_seconds=load_seconds,
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         one_row_p50_ms=taken.p50_ms,

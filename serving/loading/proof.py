@@ -20,7 +20,7 @@ class Proof(BaseModel):
     """What the first load of a version found.
 
     ``agrees`` is the answer to "may it serve?": it could be loaded and gives the answers that training gave.
-    ``error`` says why not. ``max_difference`` is the largest one between an answer and the recorded one, over
+    ``error`` says why not. ``compiled_agrees`` says the same of its compiled form, None where it has none. ``max_difference`` is the largest one between an answer and the recorded one, over
     ``n_rows`` stored rows. ``one_row_p95_ms`` is the time that a request's row takes alone, features included: over
     ``n_timed_rows`` rows, of each its best of ``n_timed_passes``. ``size_bytes`` is that of the files that are loaded.
     """
@@ -34,6 +34,8 @@ class Proof(BaseModel):
     max_difference: float | None = None
     n_different: int = 0
     is_row_wise: bool | None = None
+    compiled_agrees: bool | None = None
+    compiled_error: str | None = None
     load_seconds: float | None = None
     peak_memory_bytes: int | None = None
     one_row_p50_ms: float | None = None
@@ -48,7 +50,8 @@ def needed_files(manifest: ModelManifest, rows: StoredRows) -> list[Artifact]:
     """List the stored files that are loaded to answer *rows*."""
     states = [] if manifest.plan.states is None else [manifest.plan.states]
     reference = [manifest.reference] if rows == "all" else []
-    return [manifest.model_file, manifest.examples, *manifest.code.values(), *states, *reference]
+    compiled = [] if manifest.onnx is None else [manifest.onnx]
+    return [manifest.model_file, manifest.examples, *manifest.code.values(), *states, *compiled, *reference]
 
 
 def out_of_memory(memory_bytes: int) -> str:

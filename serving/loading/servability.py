@@ -46,12 +46,17 @@ class Admission:
     def admit(self, version: ModelVersion) -> ModelManifest:
         """Check a version's signature, and prove it where that was not done yet with these libraries.
 
+        Where its compiled form did not come through, the manifest is without it: the model that it was made of serves.
+
         Raises
         ------
         SignatureRefused, VersionNotProven, ArtifactMissing, ArtifactCorrupt
         """
         manifest = self.read_manifest(version)
-        ensure_proven(self._registry, manifest, self._settings)
+        proof = ensure_proven(self._registry, manifest, self._settings)
+        if manifest.onnx is not None and not proof.compiled_agrees:
+            reason = proof.compiled_error or "its first load here did not try it"
+            return manifest.model_copy(update={"onnx": None, "onnx_reason": reason})
         return manifest
 
     def _keys(self) -> SigningKeys:

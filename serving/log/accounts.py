@@ -81,6 +81,7 @@ class Accounts:
         self._saving = threading.Lock()
         self._counts: dict[str, _Counts] = {}
         self._is_changed = False
+        self._has_failed = False
         self._is_kept = folder is None
         self._lock_file: int | None = None
         self._closing = threading.Event()
@@ -173,7 +174,11 @@ class Accounts:
         try:
             self.save(closed=closed)
         except OSError as error:
-            _log.warning("the accounts of the prediction log could not be written: %s", error.strerror or error)
+            if not self._has_failed:
+                _log.warning("the accounts of the prediction log cannot be written: %s", error.strerror or error)
+            self._has_failed = True
+        else:
+            self._has_failed = False
 
     def _hold_lock(self, folder: Path) -> None:
         if self._lock_file is None:

@@ -14,6 +14,9 @@ from features.views import joined_types
 from registry.manifest import ModelManifest
 from serving.log.segments import Document
 
+SHADOW = "shadow"
+"""Arm of answers that nobody saw."""
+
 
 class LoggedBatch(msgspec.Struct, frozen=True, gc=False):
     """The rows of one request with what was answered.

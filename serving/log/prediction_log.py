@@ -18,16 +18,14 @@ from pathlib import Path
 from base.log_spec import Durability, LogSpec, OnFull
 from base.settings import Settings
 from registry.manifest import ModelManifest
-from registry.store import Registry
 from serving.log.accounts import NOT_LOGGED, SAMPLED_OUT, Accounts
-from serving.log.batches import LoggedBatch, make_document, make_header, sample_batch
+from serving.log.batches import SHADOW, LoggedBatch, make_document, make_header, sample_batch
 from serving.log.committer import Commit, Committer, Done
 from serving.log.growing import Segment, Stream
 from serving.log.kinds import PREDICTIONS
 from serving.log.sealing import seal_and_close
 from serving.log.segments import Document, segment_folder
-from serving.log.traffic import SHADOW
-from serving.log.upkeep import Upkeep, adopt_all
+from serving.log.upkeep_rounds import Round, UpkeepRounds
 from serving.log.writers import this_writer
 
 _log = logging.getLogger(__name__)
@@ -68,7 +66,7 @@ class PredictionLog:
         self._streams: dict[tuple[str, str, int], tuple[Stream, LogSpec]] = {}
         self._lock = threading.Lock()
         self._troubles: dict[str, str] = {}
-        self._upkeep: Upkeep | None = None
+        self._upkeep: UpkeepRounds | None = None
         self.accounts = Accounts(home / "traffic" / "accounts", writer=self._writer)
 
     @classmethod
@@ -88,14 +86,10 @@ class PredictionLog:
         """Why rows of a model cannot be logged at present, or None."""
         return "; ".join(self._troubles.values()) or None
 
-    def adopt(self) -> None:
-        """Seal in the background what processes that are dead have left."""
-        self._sealer.submit(adopt_all, self._home)
-
-    def start(self, registry: Registry) -> None:
+    def start(self, do_round: Round) -> None:
         """Keep the log up in the background from now on: adopt, seal what is old, move, remove, and count."""
         if self._upkeep is None:
-            self._upkeep = Upkeep(self._home, registry, seconds=self._upkeep_seconds, rotate=self._rotate)
+            self._upkeep = UpkeepRounds(seconds=self._upkeep_seconds, rotate=self._rotate, do_round=do_round)
             self._upkeep.start()
 
     def commit(self, manifest: ModelManifest, number: int, batches: Sequence[LoggedBatch], done: Done) -> None:

@@ -60,10 +60,15 @@ def seal_segment(path: Path, kind: str) -> None:
             table = table_builder(kind)(lines.header, lines.batches)
             # The name is the segment's own: what a crash leaves here, the next one to seal it overwrites.
             aside = path.with_suffix(".sealing")
-            with aside.open("wb") as stream:
-                pq.write_table(table, stream, compression="zstd", row_group_size=10_000)
-                stream.flush()
-                os.fsync(stream.fileno())
+            try:
+                with aside.open("wb") as stream:
+                    pq.write_table(table, stream, compression="zstd", row_group_size=10_000)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            except OSError:
+                # The disk is full, and what was begun would take the room that new rows need.
+                aside.unlink(missing_ok=True)
+                raise
             aside.replace(target)
             fsync_folder(path.parent)
     path.unlink()
@@ -100,6 +105,9 @@ def seal_and_close(segment: Segment, kind: str) -> None:
     """Seal a segment of this process that gets no more rows, and give its lock back."""
     try:
         seal_locked(segment.path, kind, segment.descriptor)
+    except OSError as error:
+        reason = error.strerror or error
+        _log.warning("segment %s could not be sealed (%s); it stays as lines until the next try", segment.path, reason)
     except Exception:
         _log.exception("segment %s could not be sealed; it stays as lines until the next try", segment.path)
     finally:

@@ -12,6 +12,7 @@ import pandas as pd
 from base.times import as_utc
 from registry.store import Registry
 from registry.tables import TrafficSegment
+from serving.log.batches import SHADOW
 from serving.log.frames import (
     OWN_COLUMNS,
     empty_traffic,
@@ -21,9 +22,6 @@ from serving.log.frames import (
 )
 from serving.log.kinds import PREDICTIONS
 from serving.log.reading import read_segments
-
-SHADOW = "shadow"
-"""Arm of answers that nobody saw."""
 
 Shadows = Literal["without", "with", "only"]
 

@@ -1,12 +1,11 @@
-"""Upkeep of the log in the background: seal what is old or left, move it, end what is kept no longer, count it all."""
+"""Upkeep of the log: seal what is left, move it, end what is kept no longer, count it all."""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,11 +24,6 @@ _log = logging.getLogger(__name__)
 
 ACTOR = "prediction log"
 """Who removes what the definition does not keep, in the ledger."""
-
-# Counting opens every segment that is still here.
-_ROUNDS_PER_COUNT = 10
-# A service that starts has better things to do; its models are loaded first.
-_FIRST_ROUND_SECONDS = 3.0
 
 
 def adopt_all(home: Path) -> int:
@@ -76,73 +70,38 @@ def remove_old(registry: Registry) -> list[Removed]:
     return [one for one in removed if one.segments]
 
 
-class Upkeep:
-    """A thread that does all of it about each *seconds*; what fails is said once and tried again.
+def keep_up(home: Path, registry: Registry, *, with_count: bool) -> list[str]:
+    """Do one round of upkeep, and return what failed; one failure keeps nothing else from being done.
 
     Parameters
     ----------
-    rotate : callable
-        Hands the process's own segments over to be sealed that are old enough.
+    with_count : bool
+        Hold what is stored against what was counted as well, which opens every segment that is still here.
     """
+    failures: list[str] = []
+    for task in (_move, _remove, *([_count] if with_count else [])):
+        try:
+            failures += task(home, registry)
+        except Exception as error:
+            failures.append(f"{type(error).__name__}: {error}")
+    return failures
 
-    def __init__(self, home: Path, registry: Registry, *, seconds: float, rotate: Callable[[], None]) -> None:
-        self._home = home
-        self._registry = registry
-        self._seconds = seconds
-        self._rotate = rotate
-        self._told: set[str] = set()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep_up, name="everfit-log-upkeep", daemon=True)
 
-    def start(self) -> None:
-        """Begin, in a thread of its own."""
-        self._thread.start()
+def _move(home: Path, registry: Registry) -> list[str]:
+    moved = move_all(home, registry)
+    if moved.n_segments:
+        _log.info("moved %d segments (%d rows) to the artifact store", moved.n_segments, moved.n_rows)
+    return list(moved.failures)
 
-    def stop(self) -> None:
-        """Stop; a thread that waits for a lost database or store is not waited for."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
 
-    def _keep_up(self) -> None:
-        n_rounds = 0
-        self._stopping.wait(min(self._seconds, _FIRST_ROUND_SECONDS))
-        while not self._stopping.is_set():
-            failures = list(self._do_round(with_count=n_rounds % _ROUNDS_PER_COUNT == 0))
-            for failure in failures:
-                if failure not in self._told:
-                    _log.error("upkeep of the prediction log: %s", failure)
-            self._told = set(failures)
-            n_rounds += 1
-            self._stopping.wait(self._seconds)
+def _remove(_home: Path, registry: Registry) -> list[str]:
+    for removed in remove_old(registry):
+        _log.info("removed %d rows of %r: %s", removed.n_rows, removed.model, removed.reason)
+    return []
 
-    def _do_round(self, *, with_count: bool) -> Iterator[str]:
-        tasks: list[Callable[[], Iterator[str]]] = [self._rotate_old, self._move, self._remove]
-        tasks += [self._count] if with_count else []
-        for task in tasks:
-            try:
-                yield from task()
-            except Exception as error:
-                yield f"{type(error).__name__}: {error}"
 
-    def _rotate_old(self) -> Iterator[str]:
-        self._rotate()
-        yield from ()
-
-    def _move(self) -> Iterator[str]:
-        moved = move_all(self._home, self._registry)
-        if moved.n_segments:
-            _log.info("moved %d segments (%d rows) to the artifact store", moved.n_segments, moved.n_rows)
-        yield from moved.failures
-
-    def _remove(self) -> Iterator[str]:
-        for removed in remove_old(self._registry):
-            _log.info("removed %d rows of %r: %s", removed.n_rows, removed.model, removed.reason)
-        yield from ()
-
-    def _count(self) -> Iterator[str]:
-        for status in read_status(self._home, self._registry):
-            yield from status.gaps
+def _count(home: Path, registry: Registry) -> list[str]:
+    return [gap for status in read_status(home, registry) for gap in status.gaps]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from base.times import utc_now
 from registry.rollouts import take_looker
@@ -20,8 +20,10 @@ from registry.store import Registry
 from registry.tables import Rollout, RolloutReplica
 from serving.loading.follower import Follower
 from serving.rollout.counts import NO_COUNTS, Counters
-from serving.rollout.looking import LookMemory, look_at_rollout
 from serving.rollout.running import RunningRollout
+
+if TYPE_CHECKING:
+    from serving.rollout.looking import LookMemory
 
 _log = logging.getLogger(__name__)
 
@@ -144,6 +146,9 @@ class Controller:
         scorers = {number: served.scorer for number, served in rollout.challengers.items()}
         if (champion := self._follower.find(state.model)) is not None:
             scorers[champion.version.number] = champion.scorer
+        # Looking needs pandas, which a service without a rollout does not.
+        from serving.rollout.looking import LookMemory, look_at_rollout
+
         memory = self._memories.setdefault(state.id, LookMemory())
         try:
             look = look_at_rollout(self._registry, self._home, state.id, scorers, now=self._now(), memory=memory)

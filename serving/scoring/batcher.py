@@ -17,7 +17,7 @@ import numpy.typing as npt
 from base.errors import EverfitError
 from base.times import utc_now
 from serving.identifiers import new_ids
-from serving.log.prediction_log import LoggedBatch
+from serving.log.batches import LoggedBatch
 from serving.scoring.row_reader import Values, values_of
 from serving.scoring.scorer import Prediction, Scorer
 
@@ -255,7 +255,9 @@ class Batcher:
                 if not one.answer.done():
                     one.answer.set_result(answer)
             return
-        _log.error("%d answers could not be logged", len(answered), exc_info=error)
+        if not isinstance(error, OSError):
+            # What the disk refuses the log itself tells, once and not for each request.
+            _log.error("%d answers could not be logged", len(answered), exc_info=error)
         _refuse(
             [one for one, _ in answered],
             PredictionNotLogged(

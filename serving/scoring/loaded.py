@@ -14,8 +14,6 @@ from base.contract import DataContract
 from base.errors import EverfitError, Fault
 from base.model_files import load_model
 from base.rows.personal import name_key, protected_contract
-from features.fitted import load_states
-from features.plan import frame_from_rows
 from features.views import joined_types
 from registry.manifest import ModelManifest
 from serving.scoring.examples import AGREEMENT, read_examples
@@ -59,8 +57,7 @@ def load_scorer(
     """
     if compiled and manifest.onnx is not None:
         try:
-            scorer = _load_compiled(artifacts, manifest, trusted=trusted)
-            return _prove(scorer, artifacts, personal_key=personal_key, is_compiled=True)
+            return load_compiled(artifacts, manifest, trusted=trusted, personal_key=personal_key)
         except Exception as error:
             # Whatever keeps the compiled form from answering, the model that it was made of may answer all the same.
             _log.warning("model %r: its compiled form is not used: %s", manifest.model, error)
@@ -79,16 +76,36 @@ def load_unproven(artifacts: ArtifactStore, manifest: ModelManifest, *, trusted:
     return _make_scorer(artifacts, manifest, model, trusted=trusted)
 
 
-def _load_compiled(artifacts: ArtifactStore, manifest: ModelManifest, *, trusted: Sequence[str]) -> Scorer:
-    assert manifest.onnx is not None
+def load_compiled(
+    artifacts: ArtifactStore,
+    manifest: ModelManifest,
+    *,
+    trusted: Sequence[str] = (),
+    personal_key: bytes | None = None,
+) -> Scorer:
+    """Load a version's compiled form, which it must have, and let it answer the rows whose answers are known.
+
+    Raises
+    ------
+    ArtifactMissing, ArtifactCorrupt, UserCodeError
+    ModelDisagrees
+    """
+    if manifest.onnx is None:
+        raise ModelDisagrees(f"model {manifest.model!r} has no compiled form: {manifest.onnx_reason}")
     plan = manifest.plan
     model = OnnxModel(artifacts.read_bytes(manifest.onnx), numeric=plan.numeric, categorical=plan.categorical)
-    return _make_scorer(artifacts, manifest, model, trusted=trusted)
+    scorer = _make_scorer(artifacts, manifest, model, trusted=trusted)
+    return _prove(scorer, artifacts, personal_key=personal_key, is_compiled=True)
 
 
 def _make_scorer(artifacts: ArtifactStore, manifest: ModelManifest, model: Any, *, trusted: Sequence[str]) -> Scorer:
     code = manifest.load_code(artifacts)
-    return Scorer(manifest, model, code, fitted=load_states(artifacts, manifest.plan.states, code, trusted=trusted))
+    states = manifest.plan.states
+    if states is None:
+        return Scorer(manifest, model, code)
+    from features.fitted import load_states
+
+    return Scorer(manifest, model, code, fitted=load_states(artifacts, states, code, trusted=trusted))
 
 
 def _prove(scorer: Scorer, artifacts: ArtifactStore, *, personal_key: bytes | None, is_compiled: bool) -> Scorer:
@@ -101,14 +118,12 @@ def _prove(scorer: Scorer, artifacts: ArtifactStore, *, personal_key: bytes | No
         raise ModelDisagrees(f"model {manifest.model!r} refuses rows that it was trained with: {faults[0]}")
     expected = np.asarray(examples.answers, dtype=np.float64)
     allowed = _allowed_difference(expected, manifest) if is_compiled else AGREEMENT
-    for answers in (scorer.predict_frame(frame_from_rows(examples.rows, manifest.plan.inputs)),) + (
-        (scorer.score_rows(examples.rows),) if is_compiled else ()
-    ):
-        if answers.shape != expected.shape or not np.allclose(answers, expected, rtol=AGREEMENT, atol=allowed):
-            raise ModelDisagrees(
-                f"model {manifest.model!r} does not give the answers that it gave in training "
-                f"({_difference(answers, expected)}); train it again with these libraries"
-            )
+    answers = scorer.score_rows(examples.rows)
+    if answers.shape != expected.shape or not np.allclose(answers, expected, rtol=AGREEMENT, atol=allowed):
+        raise ModelDisagrees(
+            f"model {manifest.model!r} does not give the answers that it gave in training "
+            f"({_difference(answers, expected)}); train it again with these libraries"
+        )
     scorer.is_row_wise = scorer.builds_rows_alone(examples.rows)
     if personal_key is not None and manifest.personal_key not in (None, name_key(personal_key)):
         raise ModelDisagrees(

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from base.json_values import ColumnType
-from features.columns import name_category
-from features.plan import FeaturePlan
+from features.categories import name_category
+from features.feature_plan import FeaturePlan
 from serving.scoring.row_reader import Values
 
 _NUMBERS: frozenset[ColumnType] = frozenset({"number", "integer", "boolean"})

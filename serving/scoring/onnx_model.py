@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from base.compiled.graph import CATEGORICAL, NUMERIC
 from base.compiled.models import MISSING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Warnings about what a graph could do better are none of a service's log.
 _ERRORS_ONLY = 3
@@ -38,6 +40,8 @@ class OnnxModel:
         array of shape (n_rows, n_classes) or (n_rows,)
             Probabilities of the classes, or values.
         """
+        import pandas as pd
+
         texts = features[self._categorical].to_numpy(object)
         return self.predict(features[self._numeric].to_numpy(np.float32), np.where(pd.isna(texts), self.missing, texts))
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from base.errors import EverfitError, Fault, UserCodeError
 from base.rows.personal import has_personal, protect_rows
 from base.user_code import UserCode
-from features.fitted import FittedFeature
-from features.plan import build_features, frame_from_rows, frame_from_values
 from registry.manifest import ModelManifest
 from serving.scoring.matrices import MatrixMaker
 from serving.scoring.onnx_model import OnnxModel
 from serving.scoring.row_reader import RowReader, Values, values_of
-from serving.scoring.view_lookup import ViewLookup
+
+# A service that answers by compiled models alone starts without pandas: it is imported where frames are made.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from features.fitted import FittedFeature
+    from serving.scoring.view_lookup import ViewLookup
 
 ScoringPath = Literal["onnx", "scikit-learn"]
 
@@ -129,6 +132,8 @@ class Scorer:
         if self._matrices is not None:
             model: OnnxModel = self._model
             return model.predict(*self._matrices.make(values))
+        from features.plan import frame_from_values
+
         return self.predict_frame(frame_from_values(values, self.manifest.plan.inputs))
 
     def builds_rows_alone(self, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -136,6 +141,10 @@ class Scorer:
 
         A feature such as "distance over the mean distance" depends on which other rows happen to be there.
         """
+        if MatrixMaker.can_make(self.manifest.plan):
+            return True
+        import pandas as pd
+
         try:
             together = self._build(rows)
             alone = pd.concat([self._build([row]) for row in rows[:_ROWS_TRIED_ALONE]], ignore_index=True)
@@ -155,6 +164,8 @@ class Scorer:
         array of shape (n_rows, n_classes) or (n_rows,)
             Probabilities of the classes, or values.
         """
+        from features.plan import build_features
+
         return self.predict_features(build_features(frame, self.manifest.plan, self._code, self._fitted))
 
     def predict_features(self, features: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -165,6 +176,8 @@ class Scorer:
         return np.asarray(answer, dtype=np.float64)
 
     def _build(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        from features.plan import build_features, frame_from_rows
+
         frame = frame_from_rows(rows, self.manifest.plan.inputs)
         return build_features(frame, self.manifest.plan, self._code, self._fitted)
 

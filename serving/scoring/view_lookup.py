@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from base.references import Rows
 from base.times import parse_moment, utc_now
-from features.event_history import EventHistory
 from features.online_store import OnlineStore, OnlineValue, entity_key, microseconds
 from features.views import JoinedView
 from registry.feature_views import find_rows
 from registry.store import Registry
+
+if TYPE_CHECKING:
+    from features.event_history import EventHistory
 
 _log = logging.getLogger(__name__)
 _MICROSECOND = timedelta(microseconds=1)
@@ -182,6 +184,8 @@ class _OfflineViews:
         if before is not None and before.rows == rows:
             return _Remembered(rows, until, before.history)
         is_small = rows.n_rows <= _MOST_HELD_EVENTS
+        from features.event_history import EventHistory
+
         history = EventHistory.load(self.registry.artifacts, view.view, rows) if is_small else None
         return _Remembered(rows, until, history)
 

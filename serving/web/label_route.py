@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from fastapi import Request, Response
 
@@ -12,7 +13,6 @@ from base.errors import Fault
 from base.json_values import cut_text
 from base.times import parse_duration, utc_now
 from serving.labels.body import CONTENT_TYPES, read_label_body
-from serving.labels.intake import BatchNameTaken, Counts
 from serving.labels.label import LabelBatch
 from serving.loading.served import Served
 from serving.scoring.batcher import PredictionNotLogged
@@ -20,6 +20,9 @@ from serving.service import Service
 from serving.web.bodies import read_body
 from serving.web.model_routes import json_response
 from serving.web.problems import BodyRefused, FaultsFound, describe_faults
+
+if TYPE_CHECKING:
+    from serving.labels.intake import Counts
 
 _LONGEST_NAME = 200
 _FLAGS = {"true": True, "false": False, "": None}
@@ -67,6 +70,8 @@ class LabelRoute:
             personal_key=served.scorer.personal_key,
             partial=takes_part,
         )
+        from serving.labels.intake import BatchNameTaken
+
         digest = "" if key is None else hashlib.sha256(body).hexdigest()
         try:
             return self._service.labels.take(manifest.model, manifest, batch, name=key, digest=digest), batch

@@ -19,8 +19,8 @@ from base.contract import ColumnRule, ColumnType, DataContract
 from base.errors import UserCodeError
 from base.user_code import UserCode
 from features.columns import FeatureRefused, as_categories
+from features.feature_plan import FeaturePlan
 from features.plan import (
-    FeaturePlan,
     apply_functions,
     build_features,
     frame_from_rows,

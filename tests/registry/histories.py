@@ -16,7 +16,7 @@ from base.rows.reading import drop_positions
 from base.settings import Settings
 from base.signatures import signing_keys
 from base.times import utc_now
-from features.plan import FeaturePlan
+from features.feature_plan import FeaturePlan
 from registry.manifest import ModelManifest
 from registry.models import NewVersion, find_alias, promote_version, register_version
 from registry.proofs import record_proof

@@ -15,7 +15,7 @@ from base.contract import ColumnRule
 from base.judged import Evaluation, FairnessMetrics, SliceMetrics
 from base.request_contract import RequestContract
 from console.model_card import render_card
-from features.plan import FeaturePlan
+from features.feature_plan import FeaturePlan
 from registry.lineage import Lineage
 from registry.manifest import ModelManifest
 from registry.model_card import CardFacts, compose_card

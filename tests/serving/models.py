@@ -16,7 +16,8 @@ from base.request_contract import RequestContract
 from base.settings import Settings
 from base.signatures import signing_keys
 from base.user_code import UserCode
-from features.plan import FeaturePlan, build_features, frame_from_rows
+from features.feature_plan import FeaturePlan
+from features.plan import build_features, frame_from_rows
 from registry.manifest import ModelManifest
 from registry.models import NewVersion, find_alias, promote_version, register_version
 from registry.pipelines import register_pipeline

@@ -16,7 +16,7 @@ from base.errors import EverfitError
 from base.rows.personal import hash_value, personal_key
 from base.settings import Settings
 from base.user_code import UserCode
-from features.plan import FeaturePlan
+from features.feature_plan import FeaturePlan
 from registry.store import open_registry
 from serving.log.traffic import read_traffic
 from serving.scoring.loaded import ModelDisagrees, load_scorer

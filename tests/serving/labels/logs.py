@@ -14,6 +14,7 @@ from serving.labels.label import KeyedLabel, Label
 from serving.labels.stored import KIND, make_document
 from serving.log.batches import LoggedBatch
 from serving.log.prediction_log import PredictionLog
+from serving.log.upkeep import adopt_all
 
 
 def log_rows(
@@ -40,6 +41,4 @@ def log_labels(
 
 def seal_all(home: Path) -> None:
     """Seal what closed logs have left."""
-    log = PredictionLog(home, segment_rows=10)
-    log.adopt()
-    log.close()
+    adopt_all(home)

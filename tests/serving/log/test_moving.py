@@ -21,7 +21,8 @@ from serving.labels.label import Label
 from serving.labels.reading import read_labels
 from serving.log.moving import move_segment, move_segments
 from serving.log.prediction_log import PredictionLog
-from serving.log.upkeep import adopt_all, move_all
+from serving.log.upkeep import adopt_all, keep_up, move_all
+from serving.log.upkeep_rounds import round_apart
 from tests.processes import start_process
 from tests.serving.conftest import wait_until
 from tests.serving.labels.logs import log_labels
@@ -187,7 +188,7 @@ def test_the_service_moves_by_itself_what_is_sealed(
 ) -> None:
     left = fill(tmp_path, manifest, 2, segment_rows=1000)
     log = PredictionLog(tmp_path, segment_rows=6, segment_seconds=0.1, upkeep_seconds=0.05)
-    log.start(registry)
+    log.start(lambda with_count: keep_up(tmp_path, registry, with_count=with_count))
     batch = make_batch({"distance": 1.0}, {"distance": 2.0})
     log.append(manifest, 1, [batch])
 
@@ -195,6 +196,19 @@ def test_the_service_moves_by_itself_what_is_sealed(
 
     assert read_ids(tmp_path, registry) == sorted([*left, *batch.ids])
     log.close()
+
+
+def test_a_round_in_a_process_of_its_own_moves_what_is_sealed_and_tells_what_failed(
+    settings: Settings, registry: Registry, manifest: ModelManifest
+) -> None:
+    home = settings.home
+    left = fill(home, manifest, 2, segment_rows=1000)
+
+    failures = round_apart(settings, True)
+
+    assert failures == []
+    assert read_ids(home, registry) == sorted(left)
+    assert not list(folder_of(home).iterdir())
 
 
 @pytest.mark.slow
@@ -207,7 +221,8 @@ def test_a_process_killed_while_it_logs_seals_and_moves_leaves_every_row_once(
 
     def work() -> None:
         log = PredictionLog(tmp_path, segment_rows=7, upkeep_seconds=0.01)
-        log.start(open_registry(settings))
+        registry = open_registry(settings)
+        log.start(lambda with_count: keep_up(tmp_path, registry, with_count=with_count))
         with acknowledged.open("a", buffering=1) as stream:
             while True:
                 batch = make_batch({"distance": 1.0}, {"distance": 2.0})

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.user_code import UserCode
-from features.plan import FeaturePlan, build_features, frame_from_rows
+from features.feature_plan import FeaturePlan
+from features.plan import build_features, frame_from_rows
 from serving.scoring.matrices import MatrixMaker
 from serving.scoring.row_reader import values_of
 

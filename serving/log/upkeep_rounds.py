@@ -1,0 +1,117 @@
+"""When the log is kept up, and where: in a process of its own, so that no request waits for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+
+from base.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_ROOT = Path(__file__).parents[2]
+# Counting opens every segment that is still here.
+_ROUNDS_PER_COUNT = 10
+# A service that starts has better things to do; its models are loaded first.
+_FIRST_ROUND_SECONDS = 3.0
+# A store that hangs must not hold up the next round for ever.
+_MOST_SECONDS = 3600.0
+_NICENESS = 15
+
+Round = Callable[[bool], Sequence[str]]
+"""Does one round, counting or not, and returns what failed."""
+
+
+class UpkeepRounds:
+    """A thread that lets the log be kept up about each *seconds*; what fails is said once and tried again.
+
+    Parameters
+    ----------
+    rotate : callable
+        Hands the process's own segments over to be sealed that are old enough.
+    do_round : callable
+        Does the rest, once.
+    """
+
+    def __init__(self, *, seconds: float, rotate: Callable[[], None], do_round: Round) -> None:
+        self._seconds = seconds
+        self._rotate = rotate
+        self._do_round = do_round
+        self._told: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep_up, name="everfit-log-upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; a thread that waits for a lost database or store is not waited for."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+
+    def _keep_up(self) -> None:
+        n_rounds = 0
+        self._stopping.wait(min(self._seconds, _FIRST_ROUND_SECONDS))
+        while not self._stopping.is_set():
+            try:
+                self._rotate()
+                failures = set(self._do_round(n_rounds % _ROUNDS_PER_COUNT == 0))
+            except Exception as error:
+                failures = {f"{type(error).__name__}: {error}"}
+            for failure in sorted(failures - self._told):
+                _log.error("upkeep of the prediction log: %s", failure)
+            self._told = failures
+            n_rounds += 1
+            self._stopping.wait(self._seconds)
+
+
+def round_apart(settings: Settings, with_count: bool) -> list[str]:
+    """Do one round in a process of its own, which waits for everybody else's work, and return what failed."""
+    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    finished = subprocess.run(
+        # -P: a file in the working directory must not hide a package.
+        [sys.executable, "-P", "-m", "serving.log.upkeep_rounds"],
+        input=pickle.dumps((settings, with_count)),
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        timeout=_MOST_SECONDS,
+        check=False,
+    )
+    for line in finished.stderr.decode(errors="replace").splitlines():
+        _log.info("%s", line)
+    if finished.returncode:
+        return [f"the process ended with code {finished.returncode}"]
+    failures: list[str] = orjson.loads(finished.stdout)
+    return failures
+
+
+def _main() -> None:
+    # Pickled by the service, which is this very program: settings hold secrets, and an argument is read by anybody.
+    settings, with_count = pickle.load(sys.stdin.buffer)
+    with suppress(OSError):
+        os.nice(_NICENESS)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from registry.store import open_registry
+    from serving.log.upkeep import keep_up
+
+    registry = open_registry(settings)
+    try:
+        failures = keep_up(settings.home.absolute(), registry, with_count=with_count)
+    finally:
+        registry.database.close()
+    sys.stdout.buffer.write(orjson.dumps(failures))
+
+
+if __name__ == "__main__":
+    _main()
