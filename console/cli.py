@@ -10,6 +10,7 @@ import typer
 
 from console.commands import (
     approvals,
+    batches,
     cards,
     contracts,
     data,
@@ -109,6 +110,7 @@ def serve(
     epilog=example(
         "everfit predict bike --input new_hours.csv --output predicted.parquet",
         """everfit predict bike@7 --input new_hours.parquet --json""",
+        "everfit predict bike --input new_hours.csv --explain",
     )
 )
 def predict(
@@ -118,12 +120,20 @@ def predict(
     ] = None,
     rows: Annotated[str | None, typer.Option(help="One row as a JSON object, or a list of them.")] = None,
     output_file: Annotated[str | None, typer.Option("--output", help="Write here (.csv, .jsonl, .parquet).")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what each feature contributed.")] = False,
     as_json: Json = False,
 ) -> None:
     """Predict rows with the champion or another version, here, without a service."""
     from console.prediction import predict_command
 
-    predict_command(model, input_file=input_file, rows=rows, output_file=output_file, output=Output(as_json=as_json))
+    predict_command(
+        model,
+        input_file=input_file,
+        rows=rows,
+        output_file=output_file,
+        is_explained=explain,
+        output=Output(as_json=as_json),
+    )
 
 
 @app.command(epilog=example("everfit up", "everfit up bike/pipeline.yaml hotel/pipeline.yaml"))
@@ -181,6 +191,7 @@ for group in (
     ledger,
     rollouts,
     tokens,
+    batches,
 ):
     app.add_typer(group.app)
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.errors import ArgumentError, DataRefused, Fault
-from base.rows.personal import has_personal, personal_key
+from console.explained_rows import explain_rows
 from console.installation import open_registry, read_settings
+from tasks.batch_rows import rows_from_table
+from tasks.batch_version import open_version
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from base.contract import DataContract
+    from base.settings import Settings
     from console.output import Output
+    from registry.store import Registry
     from serving.scoring.scorer import Prediction, Scorer
+    from tasks.batch_version import LoadedVersion
 
 _BATCH_ROWS = 20_000
 _MOST_FAULTS = 10
@@ -27,7 +31,13 @@ _FORMATS = (".csv", ".jsonl", ".ndjson", ".parquet")
 
 
 def predict_command(
-    model: str, *, input_file: str | None, rows: str | None, output_file: str | None, output: Output
+    model: str,
+    *,
+    input_file: str | None,
+    rows: str | None,
+    output_file: str | None,
+    is_explained: bool = False,
+    output: Output,
 ) -> None:
     """Predict the rows of a file, or of a JSON document, with a version such as ``bike``, ``bike@7``.
 
@@ -40,8 +50,27 @@ def predict_command(
     """
     if (input_file is None) == (rows is None):
         raise ArgumentError("give the rows either as --input FILE or as --rows JSON")
+    if is_explained and output_file is not None:
+        raise ArgumentError("--explain is shown, or given by --json; it has no place in --output")
     target = None if output_file is None else _check_output(output_file)
-    name, number, scorer = _load(model)
+    settings = read_settings()
+    registry = open_registry(settings)
+    with open_version(registry, settings, model) as version:
+        _predict(version, registry, settings, model, input_file, rows, target, is_explained, output)
+
+
+def _predict(
+    version: LoadedVersion,
+    registry: Registry,
+    settings: Settings,
+    model: str,
+    input_file: str | None,
+    rows: str | None,
+    target: Path | None,
+    is_explained: bool,
+    output: Output,
+) -> None:
+    name, number, scorer = version.model, version.number, version.scorer
     given = None
     if rows is not None:
         records = _parse_rows(rows)
@@ -60,33 +89,12 @@ def predict_command(
     else:
         _show(predictions, f"{name}@{number}", output)
     answers = [prediction.as_json() for prediction in predictions] if target is None else None
-    document = {"model": name, "version": number, "n_rows": len(predictions), "output": output_file}
+    if answers is not None and is_explained:
+        explained = explain_rows(version, registry, settings, records, output=output)
+        answers = [answer | {"explanation": found} for answer, found in zip(answers, explained, strict=True)]
+    document = {"model": name, "version": number, "n_rows": len(predictions)}
+    document["output"] = None if target is None else str(target)
     output.result(document if answers is None else document | {"predictions": answers})
-
-
-def _load(model: str) -> tuple[str, int, Scorer]:
-    from registry.models import resolve_present
-    from serving.loading.servability import Admission
-    from serving.scoring.scorer import load_scorer
-
-    settings = read_settings()
-    registry = open_registry(settings)
-    with registry.database.read() as session:
-        version = resolve_present(session, registry.environment, model)
-    manifest = Admission(registry, settings).admit(version)
-    key = personal_key(settings) if has_personal(manifest.contract) else None
-    scorer = load_scorer(registry.artifacts, manifest, trusted=settings.trusted_types, personal_key=key)
-    if manifest.plan.views:
-        from features.online_store import OnlineStore
-        from serving.scoring.view_lookup import open_lookup
-
-        scorer.lookup = open_lookup(
-            manifest.plan.views,
-            time_column=manifest.time,
-            online=OnlineStore.from_settings(settings),
-            registry=registry,
-        )
-    return version.model, version.number, scorer
 
 
 def _parse_rows(text: str) -> list[dict[str, Any]]:
@@ -116,32 +124,7 @@ def _read_rows(table: pa.Table, contract: DataContract, output: Output) -> list[
     unknown = [name for name in table.column_names if name not in contract.columns]
     if unknown:
         output.say(f"Not inputs of the model, so not looked at: {', '.join(unknown)}")
-    table = table.select([name for name in table.column_names if name in contract.columns])
-    return _drop_missing(_fit_types(table, contract).to_pylist())
-
-
-def _fit_types(table: pa.Table, contract: DataContract) -> pa.Table:
-    """Read columns as the contract means them: a file format that has no types guesses, and may guess otherwise."""
-    import pyarrow as pa
-
-    from base.sources import parse_time
-
-    for index, name in enumerate(table.column_names):
-        wanted, found = contract.columns[name].type, table.schema.field(name).type
-        if wanted == "text" and pa.types.is_integer(found):
-            table = table.set_column(index, name, table[name].cast(pa.string()))
-        elif wanted == "time":
-            table = parse_time(table, name)
-    return table
-
-
-def _drop_missing(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out what is missing; an infinite number is, as it was in training."""
-    return [{name: value for name, value in record.items() if not _is_missing(value)} for record in records]
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
+    return rows_from_table(table, contract.columns)
 
 
 def _check_rows(scorer: Scorer, records: Sequence[dict[str, Any]], model: str) -> None:

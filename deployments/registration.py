@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 POOL = "everfit"
 TRAINING = "flows.continuous_training.continuous_training"
 MONITORING = "flows.drift_monitoring.drift_monitoring"
+BATCH = "flows.batch_prediction.batch_prediction"
 # Intervals are counted from a Monday in the past: a registration tomorrow must not shift them.
 _INTERVAL_START = datetime(2024, 1, 1, tzinfo=UTC)
 # As the flow's own defaults where the event says nothing. The value is rendered as JSON, so that a missing one
@@ -35,6 +36,7 @@ def register_deployments(
     concurrency: int | None = None,
     training: str = TRAINING,
     monitoring: str = MONITORING,
+    batch: str = BATCH,
 ) -> list[str]:
     """Register every flow for every pipeline; the same again changes nothing.
 
@@ -47,7 +49,7 @@ def register_deployments(
     pool, worker_type, concurrency
         The work pool; created if it is not there, of the warm worker's type unless told otherwise, and limited to
         *concurrency* runs at once (None: no limit).
-    training, monitoring
+    training, monitoring, batch
         The flows, as import paths.
 
     Returns
@@ -59,7 +61,7 @@ def register_deployments(
     from prefect.flows import load_flow_from_entrypoint
 
     flows: dict[str, Any] = {
-        path: load_flow_from_entrypoint(path, use_placeholder_flow=False) for path in (training, monitoring)
+        path: load_flow_from_entrypoint(path, use_placeholder_flow=False) for path in (training, monitoring, batch)
     }
     registered = []
     with get_client(sync_client=True) as client:
@@ -68,6 +70,7 @@ def register_deployments(
             for path, schedules in (
                 (training, _training_schedules(pipeline)),
                 (monitoring, _monitoring_schedules(pipeline)),
+                (batch, []),
             ):
                 flow = flows[path]
                 deployment_id = _deploy(client, flow, path, pipeline, schedules, pool)

@@ -61,6 +61,7 @@ PRELOAD = (
     "skops.io",
     "flows.continuous_training",
     "flows.drift_monitoring",
+    "flows.batch_prediction",
 )
 # A run without a process that has not moved for so long was lost by a worker that died.
 _LOST_AFTER = timedelta(seconds=30)

@@ -41,12 +41,14 @@ class ModelRoutes:
         refused = {name: {"version": one.number, "reason": one.reason} for name, one in follower.refused.items()}
         registry = "readable" if follower.trouble is None else f"away ({follower.trouble})"
         log = self._service.log.trouble
-        status = "no model is loaded" if not served else "ready"
-        if served and (follower.trouble or log or refused):
+        # At a start, one model that is loaded says nothing of the others yet.
+        is_ready = bool(served) and follower.has_looked
+        status = "ready" if is_ready else "loading" if served else "no model is loaded"
+        if is_ready and (follower.trouble or log or refused):
             # What is loaded answers all the same: a balancer should not take the last service away.
             status = "degraded"
         document = {"status": status, "models": served, "refused": refused, "registry": registry}
-        return json_response(document | ({"log": log} if log else {}), status=200 if served else 503)
+        return json_response(document | ({"log": log} if log else {}), status=200 if is_ready else 503)
 
     async def list_models(self) -> Response:
         """List the models in service."""

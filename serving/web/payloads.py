@@ -32,7 +32,7 @@ def reread_rows(body: bytes) -> list[dict[str, Any]] | None:
     """Read rows digit by digit where :func:`read_rows` may have lost some; None where it has not."""
     if _LONG_NUMBER.search(body) is None:
         return None
-    rows = json.loads(body)["rows"]
+    rows = parse_exactly(body)["rows"]
     return [rows] if isinstance(rows, dict) else rows
 
 
@@ -81,9 +81,18 @@ def parse_json(body: bytes) -> Any:
         raise BodyRefused(400, f"the body is no JSON: {_cut(str(error), 200)}") from error
 
 
-def _parse_exactly(body: bytes) -> Any:
-    document = parse_json(body)
-    return document if _LONG_NUMBER.search(body) is None else json.loads(body)
+def parse_exactly(body: bytes) -> Any:
+    """Parse a body that :func:`parse_json` has parsed, digit by digit.
+
+    Raises
+    ------
+    BodyRefused
+        400 for an integer of thousands of digits or a thousand brackets in each other, which only orjson reads.
+    """
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BodyRefused(400, f"the body holds numbers or brackets beyond measure: {type(error).__name__}") from error
 
 
 def _name(value: object) -> str:

@@ -14,6 +14,7 @@ from serving.answers import Answers
 from serving.operation.exchange import Receive, Scope, Send, exchange_of
 from serving.service import Service
 from serving.web.bodies import read_body
+from serving.web.explained import wants_explanations, write_explained
 from serving.web.payloads import read_rows, reread_rows
 from serving.web.problems import describe_faults, write_problem
 
@@ -52,12 +53,15 @@ class PredictRoute:
         began = time.perf_counter()
         try:
             self._service.find(name)
+            explain = wants_explanations(scope["query_string"])
             body = await read_body(scope, receive, most_bytes=self._most_bytes)
             rows = read_rows(body, most_rows=self._most_rows)
             answers = await self._service.predict(
                 name, rows, reread=partial(reread_rows, body), request_key=_request_key(scope), began=began
             )
-            if len(rows) <= _FEW_ROWS:
+            if explain is not None:
+                written = await write_explained(self._service, name, rows, answers, explain)
+            elif len(rows) <= _FEW_ROWS:
                 written = write_answers(name, answers)
             else:
                 written = await self._service.run_in_thread(partial(write_answers, name, answers))

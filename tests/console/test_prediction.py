@@ -113,3 +113,22 @@ def test_what_cannot_be_predicted_is_refused(everfit: Everfit, arguments: list[s
 
     assert (finished.code, finished.out) == (code, "")
     assert message in finished.err
+
+
+def test_predictions_are_explained_where_that_is_asked_for(everfit: Everfit) -> None:
+    finished = everfit("predict", "trips", "--rows", json.dumps(ROWS[:2]), "--explain", "--json")
+    shown = everfit("predict", "trips", "--rows", json.dumps(ROWS[:2]), "--explain")
+
+    for answer in finished.document["predictions"]:
+        explanation = answer["explanation"]
+        total = explanation["base"] + sum(explanation["features"].values())
+        assert total == pytest.approx(answer["probabilities"]["far"])
+    assert "row 1: probability of far" in shown.out
+    assert any(line.startswith("distance") for line in shown.out.splitlines())
+
+
+def test_explanations_have_no_place_in_a_file(everfit: Everfit) -> None:
+    finished = everfit("predict", "trips", "--rows", "{}", "--explain", "--output", "out.csv")
+
+    assert finished.code == 2
+    assert "--explain" in finished.err

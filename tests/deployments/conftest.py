@@ -52,6 +52,12 @@ def train(
 def monitor(pipeline: str, until: datetime | None = None) -> dict:
     """Monitor, in a manner of speaking."""
     return {"pipeline": pipeline}
+
+
+@flow(name="small-batch")
+def predict(pipeline: str, input: str, output: str) -> dict:
+    """Predict, in a manner of speaking."""
+    return {"pipeline": pipeline}
 '''
 _DEFINITION = """
 name: {name}
@@ -66,16 +72,22 @@ _PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class SmallFlows:
-    """Two flows with the parameters of the real ones, importable in this process and by name in others."""
+    """Three flows with the parameters of the real ones, importable in this process and by name in others."""
 
     folder: Path
     training: str = "small_flows.train"
     monitoring: str = "small_flows.monitor"
+    batch: str = "small_flows.predict"
 
     def register(self, *pipelines: Pipeline, pool: str = "everfit", worker_type: str | None = None) -> list[str]:
-        """Register both flows for *pipelines*."""
+        """Register the flows for *pipelines*."""
         return register_deployments(
-            pipelines, pool=pool, worker_type=worker_type, training=self.training, monitoring=self.monitoring
+            pipelines,
+            pool=pool,
+            worker_type=worker_type,
+            training=self.training,
+            monitoring=self.monitoring,
+            batch=self.batch,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from base.pipeline import Pipeline
+from deployments.registration import BATCH
 from tasks.retraining import RequestNotTaken, request_retraining
 from tests.deployments.conftest import SmallFlows, wait_until
 from tests.prefect_server import TestServer
@@ -52,7 +54,7 @@ def test_every_flow_gets_a_deployment_with_its_schedule_parameters_and_trigger(
 
     described = _describe(client, "described")
     training, monitoring = described["small-training"], described["small-monitoring"]
-    assert registered == ["small-training/described", "small-monitoring/described"]
+    assert registered == ["small-training/described", "small-monitoring/described", "small-batch/described"]
     assert training["parameters"] == {"pipeline": "described"}
     assert training["enforce_parameter_schema"] is True
     assert training["entrypoint"] == "small_flows.train"
@@ -64,6 +66,20 @@ def test_every_flow_gets_a_deployment_with_its_schedule_parameters_and_trigger(
     (automation,) = described["automations"]
     assert automation["trigger"]["expect"] == ["everfit.retrain.requested"]
     assert automation["trigger"]["match"] == {"prefect.resource.id": "everfit.pipeline.described"}
+
+
+def test_the_batch_flow_gets_a_form_that_asks_for_what_it_needs(
+    client: SyncPrefectClient, small_flows: SmallFlows, make_pipeline: Callable[[str], Pipeline]
+) -> None:
+    replace(small_flows, batch=BATCH).register(make_pipeline("predicted"), pool=_POOL)
+
+    deployment = client.read_deployment_by_name("batch-prediction/predicted")
+    schema = deployment.parameter_openapi_schema
+    assert deployment.parameters == {"pipeline": "predicted"}
+    assert deployment.schedules == []
+    assert schema["required"] == ["pipeline", "input", "output"]
+    assert schema["properties"]["max_rejected"]["maximum"] == 1
+    assert "Parquet, CSV or JSON lines" in schema["properties"]["input"]["description"]
 
 
 def test_registering_again_changes_nothing(

@@ -1,0 +1,1 @@
+"""Why a row got its answer: contributions of the features to the model's margin."""
