@@ -25,7 +25,7 @@ from serving.log.growing import Segment, Stream
 from serving.log.kinds import PREDICTIONS
 from serving.log.sealing import seal_and_close
 from serving.log.segments import Document, segment_folder
-from serving.log.upkeep_rounds import Round, UpkeepRounds
+from serving.log.upkeep_rounds import Round, UpkeepRounds, has_left
 from serving.log.writers import this_writer
 
 _log = logging.getLogger(__name__)
@@ -89,7 +89,12 @@ class PredictionLog:
     def start(self, do_round: Round) -> None:
         """Keep the log up in the background from now on: adopt, seal what is old, move, remove, and count."""
         if self._upkeep is None:
-            self._upkeep = UpkeepRounds(seconds=self._upkeep_seconds, rotate=self._rotate, do_round=do_round)
+            self._upkeep = UpkeepRounds(
+                seconds=self._upkeep_seconds,
+                rotate=self._rotate,
+                has_work=partial(has_left, self._home),
+                do_round=do_round,
+            )
             self._upkeep.start()
 
     def commit(self, manifest: ModelManifest, number: int, batches: Sequence[LoggedBatch], done: Done) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import logging
 import os
 import pickle
@@ -14,7 +16,10 @@ from pathlib import Path
 
 import orjson
 
+from base.errors import EverfitError
 from base.settings import Settings
+from serving.log.kinds import KINDS
+from serving.log.segments import GROWING
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +43,17 @@ class UpkeepRounds:
     ----------
     rotate : callable
         Hands the process's own segments over to be sealed that are old enough.
+    has_work : callable
+        Tells whether anything lies there to be sealed or moved; where not, a round is done now and then all the same,
+        to count and to end what is kept no longer.
     do_round : callable
         Does the rest, once.
     """
 
-    def __init__(self, *, seconds: float, rotate: Callable[[], None], do_round: Round) -> None:
+    def __init__(
+        self, *, seconds: float, rotate: Callable[[], None], has_work: Callable[[], bool], do_round: Round
+    ) -> None:
+        self._has_work = has_work
         self._seconds = seconds
         self._rotate = rotate
         self._do_round = do_round
@@ -61,19 +72,52 @@ class UpkeepRounds:
             self._thread.join(timeout=2)
 
     def _keep_up(self) -> None:
-        n_rounds = 0
         self._stopping.wait(min(self._seconds, _FIRST_ROUND_SECONDS))
-        while not self._stopping.is_set():
-            try:
-                self._rotate()
-                failures = set(self._do_round(n_rounds % _ROUNDS_PER_COUNT == 0))
-            except Exception as error:
-                failures = {f"{type(error).__name__}: {error}"}
-            for failure in sorted(failures - self._told):
-                _log.error("upkeep of the prediction log: %s", failure)
-            self._told = failures
-            n_rounds += 1
+        for number in itertools.count():
+            if self._stopping.is_set():
+                return
+            self._tell(self._do(number))
             self._stopping.wait(self._seconds)
+
+    def _do(self, number: int) -> set[str]:
+        try:
+            self._rotate()
+            has_work = self._has_work()
+            is_count_due = number % _ROUNDS_PER_COUNT == _ROUNDS_PER_COUNT - 1
+            if not has_work and not is_count_due:
+                # What failed before had work to do, and would have it still.
+                return set()
+            # What a process that died has left is counted at once.
+            return set(self._do_round(is_count_due or number == 0))
+        except Exception as error:
+            return {f"{type(error).__name__}: {error}"}
+
+    def _tell(self, failures: set[str]) -> None:
+        for failure in sorted(failures - self._told):
+            _log.error("upkeep of the prediction log: %s", failure)
+        self._told = failures
+
+
+def has_left(home: Path) -> bool:
+    """Tell whether segments lie there that are sealed, or that nobody appends to any more."""
+    folders = [folder for kind in KINDS for folder in (home / "traffic").glob(f"*/{kind}")]
+    return any(_is_left(path) for folder in folders for path in folder.iterdir())
+
+
+def _is_left(path: Path) -> bool:
+    if path.suffix != GROWING:
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def round_apart(settings: Settings, with_count: bool) -> list[str]:
@@ -105,7 +149,11 @@ def _main() -> None:
     from registry.store import open_registry
     from serving.log.upkeep import keep_up
 
-    registry = open_registry(settings)
+    try:
+        registry = open_registry(settings, create=False)
+    except EverfitError as error:
+        sys.stdout.buffer.write(orjson.dumps([str(error)]))
+        return
     try:
         failures = keep_up(settings.home.absolute(), registry, with_count=with_count)
     finally:
