@@ -8,7 +8,7 @@ INSTALL := install --quiet --compile-bytecode --require-hashes
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: install install-test demo test test-slow check bench lock clean
+.PHONY: install install-test install-clients demo test test-slow check bench lock clean
 
 install: .venv/.installed
 install-test: .venv/.installed-test
@@ -22,6 +22,12 @@ test: install-test
 # Whole trainings and processes: killed, restarted, under load, in a browser.
 test-slow: install-test
 	$(BIN)/pytest -n 2 --dist loadfile -m slow $(ARGS)
+
+# Clients of the service that do not install beside it; the tests that let them ask skip without them.
+install-clients: $(BIN)/uv
+	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) .venv-clients
+	$(UV) install --quiet --python .venv-clients/bin/python 'tritonclient[http]>=2.73,<3' 'mlflow-skinny>=3.17,<4' \
+		'schemathesis>=4.32,<5' pandas scipy pyarrow
 
 check: install-test
 	$(BIN)/ruff check .

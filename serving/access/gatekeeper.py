@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from time import monotonic, time
 
 from serving.access.keyring import Grant, Keyring
@@ -13,6 +13,7 @@ from serving.operation.exchange import SCOPE_KEY, App, Exchange, Receive, Scope,
 from serving.operation.tallies import Tallies
 
 _MOST_ADDRESSES = 4096
+_STREAM = b"application/vnd.apache.arrow.stream"
 # The pages of this machine itself may ask a service that asks nobody for a token.
 _OWN_ORIGINS = ("localhost", "127.0.0.1", "[::1]")
 
@@ -31,6 +32,8 @@ class Gatekeeper:
         this is the bound of the queue as well.
     most_body_bytes : int
         What a request may declare as its size; one that declares none is counted where it is read.
+    most_stream_bytes : int
+        The same of an Arrow stream, which is kept on disk and answered in parts.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Gatekeeper:
         limiter: RateLimiter | None = None,
         most_in_flight: int = 2048,
         most_body_bytes: int = 32 << 20,
+        most_stream_bytes: int = 0,
     ) -> None:
         self.app = app
         self._tallies = tallies
@@ -49,6 +53,7 @@ class Gatekeeper:
         self._limiter = limiter
         self._most_in_flight = most_in_flight
         self._most_body_bytes = most_body_bytes
+        self._most_stream_bytes = most_stream_bytes
         self._callers: dict[str, str] = {}
 
     # Not a coroutine of its own: a request that is let through is handed on, and costs no step more.
@@ -78,15 +83,21 @@ class Gatekeeper:
                 detail = f"{self._most_in_flight:,} requests wait already; try again when Retry-After says"
                 return self._refuse(send, 503, detail, exchange, "busy", [(b"retry-after", b"1")])
         length = headers.get(b"content-length")
-        if length is not None and not self._is_small_enough(length):
+        if length is not None and not self._is_small_enough(length, headers):
             most = f"{self._most_body_bytes:,} bytes (EVERFIT_MAX_BODY_BYTES)"
             detail = f"the body is larger than {most}; send the rows in parts"
             return self._refuse(send, 413, detail, exchange, "body_size", [(b"connection", b"close")])
         return self.app(scope, receive, send)
 
-    def _is_small_enough(self, length: bytes) -> bool:
+    def _is_small_enough(self, length: bytes, headers: Mapping[bytes, bytes]) -> bool:
         # The server has checked that it is a number; one of forty digits must not become one here.
-        return len(length) < 16 and int(length) <= self._most_body_bytes
+        if len(length) >= 16:
+            return False
+        n_bytes = int(length)
+        # Where a stream is not taken, its body is refused when it is read.
+        return n_bytes <= self._most_body_bytes or (
+            n_bytes <= self._most_stream_bytes and headers.get(b"content-type", b"") == _STREAM
+        )
 
     def _caller(self, scope: Scope) -> str:
         client = scope.get("client")

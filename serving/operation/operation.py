@@ -100,6 +100,7 @@ class Operation:
             limiter=limiter,
             most_in_flight=settings.max_in_flight,
             most_body_bytes=settings.max_body_bytes,
+            most_stream_bytes=settings.max_stream_bytes,
         )
         return RequestScope(
             gate,

@@ -196,13 +196,22 @@ def describe_predict() -> dict[str, Any]:
     row = {"distance": 3.2, "passengers": 2, "company": "red"}
     prediction = {"id": "01a4d2f0", "prediction": "near", "probabilities": {"near": 0.9, "far": 0.1}}
     stream = {"type": "string", "format": "binary", "description": "An Arrow IPC stream, a column for each input."}
-    return describe(
+    found = describe(
         *BODY,
         answer=content_of(refer("Predictions"), example={"model": "trips", "version": 3, "predictions": [prediction]})
         | content_of(stream | {"description": "id, prediction, probabilities, version"}, media_type=ARROW),
         body=content_of(refer("Rows"), example={"rows": [row]}) | content_of(stream, media_type=ARROW),
         says="A prediction for each row, in their order; each is in the log already.",
     )
+    explain = {
+        "name": "explain",
+        "in": "query",
+        "required": False,
+        "schema": {"type": "string", "enum": ["true", "false", "all"]},
+        "description": "Tell what each feature contributed to a prediction; all: to each class. JSON bodies only.",
+    }
+    found["openapi_extra"].setdefault("parameters", []).append(explain)
+    return found
 
 
 def describe_openapi(app: FastAPI, schemas: Mapping[str, Schema]) -> None:
