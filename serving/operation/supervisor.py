@@ -160,9 +160,11 @@ class Workers:
         assert worker.process.stdin is not None
         with suppress(BrokenPipeError):
             # It stays open: its end tells the worker that this process has ended, however that came about.
-            is_first, is_replacement = worker.number == 0, self._announce is None
+            # One worker tells that the service is starting; the others take no connection before they can answer it.
+            is_first, has_answered = worker.number == 0, self._announce is None
+            is_replacement = has_answered or worker.number > 0
             worker.process.stdin.write(
-                pickle.dumps((self._settings, self._models, self._numbers, is_first, is_replacement))
+                pickle.dumps((self._settings, self._models, self._numbers, is_first, is_replacement, not has_answered))
             )
             worker.process.stdin.flush()
 

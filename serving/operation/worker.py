@@ -19,6 +19,7 @@ from types import FrameType
 
 import uvicorn
 
+from base.errors import EverfitError
 from base.settings import Settings
 from registry.store import open_registry
 from registry.webhook_delivery import Courier
@@ -46,6 +47,7 @@ def run_worker(
     numbers: Path | None = None,
     is_first: bool = True,
     is_replacement: bool = False,
+    create: bool = True,
     announce: Callable[[], None],
 ) -> None:
     """Answer what comes to a listener until SIGTERM or Ctrl-C, then what has been asked, and return.
@@ -58,6 +60,8 @@ def run_worker(
         Whether this worker also delivers webhooks; one of a service is enough.
     is_replacement : bool
         Whether others answer already, so that this one accepts nothing before its models are loaded.
+    create : bool
+        Whether a registry that is not there is made; where this service has answered before, it is away.
     announce : callable
         Is called when requests are answered.
     """
@@ -68,7 +72,7 @@ def run_worker(
     _allow_many_connections()
     from serving.app import create_app
 
-    registry = open_registry(settings)
+    registry = open_registry(settings, create=create)
     app = create_app(settings, registry, models=models, numbers=numbers, is_replacement=is_replacement)
     config = uvicorn.Config(
         app,
@@ -178,11 +182,21 @@ def _stop_signals_return() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except EverfitError as error:
+        # A registry that is away while this worker takes another's place: the parent tries again.
+        _log.error("this worker cannot start: %s", error)
+        sys.exit(1)
+
+
 def _main() -> None:
     """Run as a child of :mod:`serving.operation.supervisor`: its orders come by the standard input, settings first."""
     host, port, ready_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     # Pickled by the parent, which is this very program: settings hold secrets, and an argument is read by anybody.
-    settings, models, numbers, is_first, is_replacement = pickle.load(sys.stdin.buffer)
+    settings, models, numbers, is_first, is_replacement, create = pickle.load(sys.stdin.buffer)
 
     def end_with_parent() -> None:
         # Not through the buffered stream: its lock, held here for ever, keeps the interpreter from ending in peace.
@@ -197,7 +211,7 @@ def _main() -> None:
         threading.Thread(target=end_with_parent, name="everfit-parent-watch", daemon=True).start()
 
     # It listens when the application is ready: until then the kernel gives all connections to the others.
-    with hold_address(host, port) as listener:
+    with hold_address(host, port) as listener, _told_in_one_line():
         run_worker(
             settings,
             listener,
@@ -205,6 +219,7 @@ def _main() -> None:
             numbers=numbers,
             is_first=is_first,
             is_replacement=is_replacement,
+            create=create,
             announce=announce,
         )
 
