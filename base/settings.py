@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(32 << 20, ge=1024, description="Bytes that the body of one request may hold.")
     workers: int = Field(1, ge=1, le=256, description="Processes of the prediction service, behind one address.")
     access: Literal["auto", "on", "off"] = Field(
-        "auto", description="Whether the service asks for tokens: on, off, or auto, which is on unless bound to loopback."
+        "auto", description="Whether the service asks for tokens: on, off, or auto: on unless bound to loopback."
     )
     rate_per_second: float | None = Field(
         None, gt=0, description="Requests per second of each token, or of each address without one, in each worker."
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         "fsync", description="What an answered prediction has outlived, where its pipeline does not say."
     )
     log_on_full: Literal["refuse", "go_on"] = Field(
-        "refuse", description="When the log cannot be written: refuse to answer, or go_on; where a pipeline does not say."
+        "refuse", description="When the log cannot be written: refuse, or go_on; where a pipeline does not say."
     )
     log_upkeep_seconds: float = Field(
         60, gt=0, description="How often the service moves sealed segments to the artifact store and ends old ones."

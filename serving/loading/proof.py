@@ -20,8 +20,9 @@ class Proof(BaseModel):
     """What the first load of a version found.
 
     ``agrees`` is the answer to "may it serve?": it could be loaded and gives the answers that training gave.
-    ``error`` says why not. ``compiled_agrees`` says the same of its compiled form, None where it has none. ``max_difference`` is the largest one between an answer and the recorded one, over
-    ``n_rows`` stored rows. ``one_row_p95_ms`` is the time that a request's row takes alone, features included: over
+    ``error`` says why not. ``compiled_agrees`` says the same of its compiled form, None where it has none.
+    ``max_difference`` is the largest one between an answer and the recorded one, over ``n_rows`` stored rows.
+    ``one_row_p95_ms`` is the time that a request's row takes alone, features included, by what serves: over
     ``n_timed_rows`` rows, of each its best of ``n_timed_passes``. ``size_bytes`` is that of the files that are loaded.
     """
 

@@ -17,7 +17,7 @@ from serving.web.problems import BodyRefused, describe_faults
 Explain = Literal["predicted", "all"]
 """Which class of a row is explained, where there are more than two."""
 
-_CHOICES: dict[str, Explain | None] = {"true": "predicted", "1": "predicted", "all": "all", "false": None, "0": None}
+_CHOICES: dict[str, Explain | None] = {"true": "predicted", "all": "all", "false": None}
 
 
 def wants_explanations(query: bytes) -> Explain | None:
@@ -39,7 +39,7 @@ def wants_explanations(query: bytes) -> Explain | None:
     found = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain")
     if found is None:
         return None
-    value = found[-1].lower()
+    value = found[-1]
     if value not in _CHOICES:
         raise BodyRefused(422, f"the query has explain={value[:50]!r}, expected true, all or false")
     return _CHOICES[value]

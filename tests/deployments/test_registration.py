@@ -75,6 +75,7 @@ def test_the_batch_flow_gets_a_form_that_asks_for_what_it_needs(
 
     deployment = client.read_deployment_by_name("batch-prediction/predicted")
     schema = deployment.parameter_openapi_schema
+    assert schema is not None
     assert deployment.parameters == {"pipeline": "predicted"}
     assert deployment.schedules == []
     assert schema["required"] == ["pipeline", "input", "output"]
