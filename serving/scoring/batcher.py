@@ -30,6 +30,11 @@ Commit = Callable[[Sequence[LoggedBatch], Callable[[Exception | None], None]], N
 _MOST_ROWS_TOGETHER = 4096
 # A compiled model answers so many rows in less time than a thread takes to wake up.
 _MOST_ROWS_AT_ONCE = 64
+# Under load, requests come in at every turn of the event loop; a call for each would cost more than a moment's wait.
+_QUIET_TURNS = 2
+_LONGEST_WAIT_SECONDS = 0.002
+# While the log writes one group, the next is scored; more of them would be smaller ones.
+_MOST_WRITTEN = 2
 # Other requests' bodies are to be read between one call and the next.
 _MOST_TOGETHER_AT_ONCE = 64
 
@@ -100,7 +105,9 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._at_once: list[_Waiting] = []
-        self._is_writing = False
+        self._n_writing = 0
+        self._is_gathering = False
+        self._gathered = (0, 0, 0.0)
         self._is_immediate = scorer.is_immediate
         self._inputs = list(scorer.manifest.plan.inputs)
 
@@ -114,32 +121,46 @@ class Batcher:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(asked, loop.create_future())
         if self._is_immediate and asked.values is not None and len(asked.values) <= _MOST_ROWS_AT_ONCE:
-            if not self._at_once and not self._is_writing:
-                loop.call_soon(self._answer_at_once, loop)
             self._at_once.append(waiting)
+            if not self._is_gathering and self._n_writing < _MOST_WRITTEN:
+                self._gather(loop)
         else:
             self._waiting.append(waiting)
             if self._worker is None:
                 self._worker = loop.create_task(self._work(loop))
         return await waiting.answer
 
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer when two turns of the event loop have brought nobody new, or the first has waited long enough."""
+        n_waiting = len(self._at_once)
+        if self._is_gathering:
+            n_before, n_quiet, give_up = self._gathered
+            n_quiet = n_quiet + 1 if n_waiting == n_before else 0
+        else:
+            n_quiet, give_up = 0, loop.time() + _LONGEST_WAIT_SECONDS
+        if n_quiet >= _QUIET_TURNS or n_waiting >= _MOST_TOGETHER_AT_ONCE or loop.time() >= give_up:
+            self._is_gathering = False
+            self._answer_at_once(loop)
+        else:
+            self._is_gathering, self._gathered = True, (n_waiting, n_quiet, give_up)
+            loop.call_soon(self._gather, loop)
+
     def _answer_at_once(self, loop: asyncio.AbstractEventLoop) -> None:
         together, self._at_once = self._at_once[:_MOST_TOGETHER_AT_ONCE], self._at_once[_MOST_TOGETHER_AT_ONCE:]
         asked = [one.asked for one in together]
         try:
             outcomes = self._score(asked, [one.values or () for one in asked])
-            self._is_writing = self._record(loop, together, outcomes, then=self._go_on)
+            self._n_writing += self._record(loop, together, outcomes, then=self._go_on)
         except Exception as error:
             # Whatever it was, those who wait must hear of it.
             _refuse(together, error)
-            self._is_writing = False
-        if self._at_once and not self._is_writing:
-            loop.call_soon(self._answer_at_once, loop)
+        if self._at_once and self._n_writing < _MOST_WRITTEN:
+            self._gather(loop)
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_writing = False
-        if self._at_once:
-            self._answer_at_once(loop)
+        self._n_writing -= 1
+        if self._at_once and not self._is_gathering:
+            self._gather(loop)
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
