@@ -94,14 +94,16 @@ class Database:
     IMMEDIATE``, on Postgres by an advisory lock. So a transaction may read, decide and write (the next number,
     the run under way, the last entry of the ledger) without another one coming between. They are few and short.
 
+    Without *create*, a SQLite file that is not there is an error, never made.
+
     What *known* holds, every writing session has in its ``info``: the part of the settings on which it depends what
     is written in one transaction.
     """
 
-    def __init__(self, url: str, *, known: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, url: str, *, known: Mapping[str, Any] | None = None, create: bool = True) -> None:
         self.url = _parse_url(url)
         self.known = dict(known or {})
-        self.engine = _create_engine(self.url)
+        self.engine = _create_engine(self.url, create=create)
         _forget_connections_after_fork(self.engine)
 
     @contextmanager
@@ -240,7 +242,7 @@ def _parse_url(url: str) -> URL:
     return parsed
 
 
-def _create_engine(url: URL) -> Engine:
+def _create_engine(url: URL, *, create: bool) -> Engine:
     if url.get_backend_name() == "postgresql":
         try:
             patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
@@ -249,7 +251,7 @@ def _create_engine(url: URL) -> Engine:
             raise DatabaseUnavailable(url, "needs psycopg: pip install 'everfit[postgres]'") from error
         event.listen(engine, "begin", _begin_postgres)
         return engine
-    if url.database and url.database != ":memory:":
+    if create and url.database and url.database != ":memory:":
         try:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -258,7 +260,7 @@ def _create_engine(url: URL) -> Engine:
     event.listen(engine, "connect", configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
-        follow_file(engine, Path(url.database).absolute())
+        follow_file(engine, Path(url.database).absolute(), create=create)
     return engine
 
 

@@ -27,13 +27,18 @@ def configure_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def follow_file(engine: Engine, file: Path) -> None:
+def follow_file(engine: Engine, file: Path, *, create: bool) -> None:
     """Use no connection whose file is gone or was replaced, and make no new file in its place.
 
     An open file outlives its name: what is read and written there nobody else would ever see, and a connection to an
     empty file that was made while the true one was away would stay in the pool.
+
+    Parameters
+    ----------
+    create : bool
+        Whether the first connection may make the file.
     """
-    has_existed = False
+    has_existed = not create
 
     def choose_file(_dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
         if has_existed:

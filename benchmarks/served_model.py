@@ -15,6 +15,7 @@ from registry.manifest import ModelManifest
 from registry.models import NewVersion, find_version, register_version
 from registry.signed_versions import sign_manifest
 from registry.store import Registry
+from registry.tables import Run
 
 NAME = "served"
 N_NUMERIC, N_CATEGORICAL = 13, 6
@@ -72,10 +73,14 @@ def register_twin(registry: Registry, settings: Settings) -> int:
     with registry.database.write() as session:
         first = find_version(session, NAME, 1)
         assert first is not None
-        manifest = ModelManifest.model_validate(first.manifest)
+        # A run has one version, so the twin has a run of its own.
+        run = Run(**session.get_one(Run, first.run_id).model_dump() | {"id": f"{first.run_id}-twin"})
+        session.add(run)
+        session.flush()
+        manifest = ModelManifest.model_validate(first.manifest).model_copy(update={"run": run.id})
         twin = NewVersion(
             model=NAME,
-            run_id=first.run_id,
+            run_id=run.id,
             pipeline_version=first.pipeline_version,
             manifest=sign_manifest(manifest, signing_keys(settings)).model_dump(mode="json"),
             metrics=first.metrics,

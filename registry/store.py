@@ -22,8 +22,15 @@ class Registry:
     environment: str = "prod"
 
 
-def open_registry(settings: Settings) -> Registry:
-    """Open the registry that the settings name, creating or migrating its tables where needed."""
-    database = Database(settings.database, known={RECEIVERS: settings.webhooks})
+def open_registry(settings: Settings, *, create: bool = True) -> Registry:
+    """Open the registry that the settings name, creating or migrating its tables where needed.
+
+    Parameters
+    ----------
+    create : bool, default=True
+        Whether a SQLite database that is not there is made. Who only takes over from another process says no: what
+        was there a moment ago is away, and an empty one in its place would hide it.
+    """
+    database = Database(settings.database, known={RECEIVERS: settings.webhooks}, create=create)
     database.migrate(MIGRATIONS)
     return Registry(database, ArtifactStore.from_settings(settings), settings.environment)

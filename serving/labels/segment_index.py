@@ -80,7 +80,10 @@ class SegmentIndex:
         for path, extremes in list(self._ranges.items()):
             if extremes is not None and not _overlaps(asked, *extremes):
                 continue
-            if (block := self._read_sealed(path)) is not None and _overlaps(asked, block.first, block.last):
+            block = None
+            with suppress(FileNotFoundError):
+                block = self._read_sealed(path)
+            if block is not None and _overlaps(asked, block.first, block.last):
                 yield block
 
     def refresh(self) -> None:
@@ -93,7 +96,9 @@ class SegmentIndex:
                 self._read_growing(path)
         for path in sealed:
             if path not in self._ranges:
-                self._ranges[path] = self._read_range(path)
+                # One that is moved away since it was listed is as if it had not been there.
+                with suppress(FileNotFoundError):
+                    self._ranges[path] = self._read_range(path)
 
     def _read_sealed(self, path: Path) -> Block | None:
         if path in self._blocks:

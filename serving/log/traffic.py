@@ -34,6 +34,7 @@ def read_traffic(
     stop: datetime | None = None,
     registry: Registry | None = None,
     shadow: Shadows = "without",
+    since: datetime | None = None,
     choose: Callable[[list[TrafficSegment]], list[TrafficSegment]] = list,
 ) -> pd.DataFrame:
     """Read the served rows of a model whose event time lies in [start, stop), oldest first.
@@ -44,6 +45,8 @@ def read_traffic(
         Where the segments are recorded that were moved to the artifact store; without it, what was moved is not read.
     shadow : {"without", "with", "only"}, default="without"
         Whether answers are read that a version gave only to be tried, and nobody saw.
+    since : datetime, optional
+        Only what was answered since then; files that were finished before are not opened.
     choose : callable, optional
         Says which of the moved segments within the range are opened; default: all.
 
@@ -65,12 +68,12 @@ def read_traffic(
         home,
         model,
         PREDICTIONS,
-        read_sealed=lambda path: read_sealed_predictions(path, first, last),
-        read_growing=lambda path: read_growing_predictions(path, first, last),
+        read_sealed=lambda path: _read_since(path, since, lambda: read_sealed_predictions(path, first, last)),
+        read_growing=lambda path: _read_since(path, since, lambda: read_growing_predictions(path, first, last)),
         registry=registry,
         start=first,
         stop=last,
-        choose=choose,
+        choose=lambda moved: choose([one for one in moved if _reaches(one, since)]),
     )
     if shadow != "with":
         frames = [frame[(frame["arm"] == SHADOW) == (shadow == "only")] for frame in frames]
@@ -106,3 +109,17 @@ def read_event_times(
     moments = [frame.loc[frame["arm"] != SHADOW, "event_time"] for frame in frames if len(frame)]
     found: pd.Series[Any] = pd.concat([empty_traffic()["event_time"], *moments], ignore_index=True)
     return found.sort_values(ignore_index=True)
+
+
+def _read_since(path: Path, since: datetime | None, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    if since is None:
+        return read()
+    # A file is written after the answers that it holds.
+    if path.stat().st_mtime < since.timestamp():
+        return empty_traffic()
+    frame = read()
+    return frame[frame["predicted_at"] >= pd.Timestamp(since)]
+
+
+def _reaches(segment: TrafficSegment, since: datetime | None) -> bool:
+    return since is None or segment.last_predicted_at is None or as_utc(segment.last_predicted_at) >= since

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -24,13 +25,18 @@ class JoinedWrites:
         elif data.startswith(_HEAD) and not data.startswith(_INTERIM):
             self._head = data
             return
-        self._transport.write(data)
+        self._write(data)
 
     def flush(self) -> None:
         """Write what is kept: no body follows."""
         if self._head:
             head, self._head = self._head, b""
-            self._transport.write(head)
+            self._write(head)
+
+    def _write(self, data: bytes) -> None:
+        # uvloop raises this for a connection that its client has reset a moment ago, before anybody is told.
+        with suppress(RuntimeError):
+            self._transport.write(data)
 
     def close(self) -> None:
         """Write what is kept, and close the connection."""

@@ -218,8 +218,8 @@ def _judge_traffic(
         # A row is judged once: whoever can load only one side leaves it to others, or to later.
         return {}, {}
     versions = [rollout.champion, *rollout.challengers]
-    traffic = read_traffic(home, rollout.model, registry=registry)
-    traffic = traffic[(traffic["predicted_at"] >= pd.Timestamp(rollout.started_at)) & traffic["version"].isin(versions)]
+    traffic = read_traffic(home, rollout.model, registry=registry, since=rollout.started_at)
+    traffic = traffic[traffic["version"].isin(versions)]
     scale = error_scale(champion.manifest)
     labels = read_label_versions(home, rollout.model, registry=registry)
     labelled: dict[str, Any] = {}

@@ -285,3 +285,12 @@ def test_a_file_that_is_away_is_neither_used_by_open_connections_nor_made_anew_a
         with database.read() as session:
             assert session.connection().execute(text("SELECT count(*) FROM thing")).scalar() == 0
     database.close()
+
+
+def test_who_may_not_create_finds_no_database_and_leaves_none(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'volume' / 'some.db'}", create=False)
+
+    with pytest.raises(DatabaseUnavailable, match="unable to open"):
+        database.migrate(MIGRATIONS)
+    assert list(tmp_path.iterdir()) == []
+    database.close()

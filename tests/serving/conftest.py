@@ -15,7 +15,7 @@ from registry.store import Registry
 from serving.app import create_app
 from tests.serving.models import promote, register_model
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120
 
 
 def wait_until(is_true: Callable[[], Any], what: str) -> None:

@@ -20,7 +20,7 @@ from base.errors import ArgumentError
 from base.settings import Settings
 from registry.models import roll_back
 from registry.store import Registry
-from serving.log.prediction_log import read_traffic
+from serving.log.traffic import read_traffic
 from serving.server import serve
 from tests.serving.conftest import wait_until
 from tests.serving.models import load_version, make_rows, promote, register_model

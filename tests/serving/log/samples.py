@@ -24,7 +24,7 @@ NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
 
 def make_batch(*rows: dict[str, Any], answer: float | list[float] = 0.5, **more: Any) -> LoggedBatch:
     """Make a batch of rows that all got one answer."""
-    return LoggedBatch(new_ids(len(rows)), rows, [answer] * len(rows), utc_now(), **more)
+    return LoggedBatch(new_ids(len(rows)), rows, [answer] * len(rows), more.pop("at", None) or utc_now(), **more)
 
 
 def fill(home: Path, manifest: ModelManifest, n_batches: int, *, segment_rows: int = 10) -> list[str]:

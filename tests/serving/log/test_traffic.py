@@ -186,3 +186,17 @@ def test_the_newest_predictions_and_one_by_its_id_are_found_without_opening_all(
     assert len(opened) == 2
     assert read_prediction(tmp_path, "trips", ids[0][1], registry=registry)["id"].tolist() == [ids[0][1]]
     assert read_prediction(tmp_path, "trips", "unknown", registry=registry).empty
+
+
+def test_what_was_answered_before_a_moment_is_left_out_wherever_it_lies(
+    tmp_path: Path, log: PredictionLog, manifest: ModelManifest, registry: Registry
+) -> None:
+    early, late = make_batch({"distance": 1.0}, at=NOON), make_batch({"distance": 2.0}, at=NOON + timedelta(hours=2))
+    log.append(manifest, 1, [early])
+    log.append(manifest, 1, [late])
+    since = NOON + timedelta(hours=1)
+
+    for keep_up in (lambda: log.close(), lambda: adopt_all(tmp_path), lambda: move_all(tmp_path, registry)):
+        keep_up()
+        assert read_traffic(tmp_path, "trips", registry=registry, since=since)["id"].tolist() == list(late.ids)
+        assert len(read_traffic(tmp_path, "trips", registry=registry)) == 2
