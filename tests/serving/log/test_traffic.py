@@ -196,7 +196,7 @@ def test_what_was_answered_before_a_moment_is_left_out_wherever_it_lies(
     log.append(manifest, 1, [late])
     since = NOON + timedelta(hours=1)
 
-    for keep_up in (lambda: log.close(), lambda: adopt_all(tmp_path), lambda: move_all(tmp_path, registry)):
+    for keep_up in (log.close, lambda: adopt_all(tmp_path), lambda: move_all(tmp_path, registry)):
         keep_up()
         assert read_traffic(tmp_path, "trips", registry=registry, since=since)["id"].tolist() == list(late.ids)
         assert len(read_traffic(tmp_path, "trips", registry=registry)) == 2
