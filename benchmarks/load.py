@@ -57,7 +57,7 @@ def press(url: str, body: Path, *, seconds: float, connections: int = 32, delay_
     script = body.with_suffix(".lua")
     script.write_text(_SCRIPT.format(body=body, delay=delay), encoding="utf-8")
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), url],
+        ["wrk", "-t1", "--timeout", "30s", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), url],
         env=clean_environment(),
         capture_output=True,
         text=True,

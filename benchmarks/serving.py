@@ -118,7 +118,7 @@ class _Serving:
         """Press with half of the load, without and with a shadow."""
         for _ in range(rounds):
             before = self._press_at_half()
-            self._everfit("rollout", "start", NAME, str(self._twin), "--kind", "shadow")
+            self._everfit("rollout", "start", NAME, str(self._twin), "--kind", "shadow", "--reason", "measured")
             time.sleep(3)
             self._shadow.append((before.p99_ms, self._press_at_half().p99_ms))
             self._everfit("rollout", "stop", NAME, "--reason", "measured")
@@ -133,7 +133,7 @@ class _Serving:
                 if stop.wait(0.5):
                     return
                 version = self._twin if number % 2 == 0 else 1
-                self._everfit("promote", NAME, str(version), "--reason", "measured")
+                self._everfit("promote", f"{NAME}@{version}", "--reason", "measured")
 
         quiet = self._press_at_half()
         swapper = threading.Thread(target=swap)
