@@ -24,6 +24,7 @@ from serving.log.batches import LoggedBatch
 from serving.log.prediction_log import PredictionLog
 from serving.log.upkeep_rounds import round_apart
 from serving.rollout.controller import Controller
+from serving.rollout.looker_process import LookerProcess
 from serving.rollout.router import CHAMPION_ARM, Router, Share
 from serving.rollout.shadow import ShadowRunner
 from serving.scoring.batcher import Answer, Asked, Batcher, PredictionNotLogged
@@ -86,6 +87,7 @@ class Service:
             self.router.counters,
             seconds=settings.rollout_seconds,
             count_shadows=self.shadow.count_rows,
+            looker=LookerProcess(settings),
         )
 
     def start(self) -> None:

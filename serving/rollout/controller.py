@@ -20,6 +20,7 @@ from registry.store import Registry
 from registry.tables import Rollout, RolloutReplica
 from serving.loading.follower import Follower
 from serving.rollout.counts import NO_COUNTS, Counters
+from serving.rollout.looker_process import LookerProcess
 from serving.rollout.running import RunningRollout
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Controller:
         How often to look.
     count_shadows : callable, optional
         Gives, of a model and a version in its shadow, rows by what came of them.
+    looker : LookerProcess, optional
+        Looks in this one's stead, so that no request waits for it.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Controller:
         *,
         seconds: float,
         count_shadows: Callable[[str, int], Mapping[str, int]] = lambda _model, _number: {},
+        looker: LookerProcess | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
@@ -67,6 +71,7 @@ class Controller:
         self._counters = counters
         self._seconds = seconds
         self._count_shadows = count_shadows
+        self._looker = looker
         self._now = now
         self.replica = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._followed: dict[str, RunningRollout] = {}
@@ -86,6 +91,8 @@ class Controller:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
+        if self._looker is not None:
+            self._looker.stop()
         if not self._thread.is_alive():
             # A registry that is away learns nothing more; the log has what was answered.
             with suppress(Exception):
@@ -102,8 +109,12 @@ class Controller:
                     known.pop(name, None)
         self._followed.update(rollouts)
         self._counters.forget_all_but([*rollouts])
+        if self._looker is not None:
+            self._looker.watch({each.state.model for each in rollouts.values()})
         for rollout in rollouts.values():
             self._report(rollout)
+            if self._looker is not None:
+                continue
             if time.monotonic() >= self._next_look.get(rollout.state.id, 0.0) and self._take_lease(rollout.state):
                 self._look(rollout)
 
