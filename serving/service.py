@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from base.errors import EverfitError, Fault, nearest
+from base.errors import EverfitError, nearest
 from base.rows.personal import personal_key
 from base.settings import Settings
 from features.online_store import OnlineStore
@@ -23,17 +23,19 @@ from serving.loading.servability import Admission
 from serving.log.batches import LoggedBatch
 from serving.log.prediction_log import PredictionLog
 from serving.log.upkeep_rounds import round_apart
+from serving.operation.tracing import span
 from serving.rollout.controller import Controller
 from serving.rollout.looker_process import LookerProcess
 from serving.rollout.router import CHAMPION_ARM, Router, Share
 from serving.rollout.shadow import ShadowRunner
 from serving.scoring.batcher import Answer, Asked, Batcher, PredictionNotLogged
-from serving.scoring.row_reader import Values
 from serving.scoring.scorer import Scorer
-from serving.web.problems import MOST_FAULTS, BodyRefused, FaultsFound
+from serving.web.judged_rows import Reread, Row, read_values
+from serving.web.problems import BodyRefused, FaultsFound
 
 if TYPE_CHECKING:
     from serving.labels.intake import LabelIntake
+    from serving.log.accounts import Accounts
 
 _log = logging.getLogger(__name__)
 
@@ -43,9 +45,6 @@ _T = TypeVar("_T")
 _SCORING_THREADS = 2
 # Up to so many rows, reading them takes less time than handing them to a thread.
 _MOST_ROWS_AT_ONCE = 64
-
-Row = dict[str, Any]
-Reread = Callable[[], Sequence[Row] | None]
 
 
 class Service:
@@ -117,6 +116,11 @@ class Service:
             if self._labels is None:
                 self._labels = LabelIntake.from_settings(self.settings, self.log)
             return self._labels
+
+    @property
+    def label_accounts(self) -> Accounts | None:
+        """What became of the labels that came; None where none has come yet."""
+        return None if self._labels is None else self._labels.accounts
 
     def find(self, name: str) -> Served:
         """Return the version of a model that serves.
@@ -226,10 +230,11 @@ class Service:
         self, share: Share, rows: Sequence[Row], reread: Reread | None, kind: str, began: float
     ) -> Answers:
         scorer, n_rows = share.served.scorer, len(rows)
-        if n_rows <= _MOST_ROWS_AT_ONCE:
-            values, warnings = _read_values(scorer, rows, reread)
-        else:
-            values, warnings = await self.run_in_thread(partial(_read_values, scorer, rows, reread))
+        with span("validate"):
+            if n_rows <= _MOST_ROWS_AT_ONCE:
+                values, warnings = read_values(scorer, rows, reread)
+            else:
+                values, warnings = await self.run_in_thread(partial(read_values, scorer, rows, reread))
         answer = await self._ask(share, Asked(rows, values, share.arm, kind, began))
         return Answers(n_rows, (Part(share.served, answer),), warnings)
 
@@ -238,7 +243,7 @@ class Service:
     ) -> Answers:
         champion = self.find(name)
         # The champion's signature holds for whoever asks: its faults are told before anybody scores.
-        _, warnings = await self.run(partial(_read_values, champion.scorer, rows, reread), n_rows=len(rows))
+        _, warnings = await self.run(partial(read_values, champion.scorer, rows, reread), n_rows=len(rows))
         parts = await asyncio.gather(*(self._answer_part(champion, share, rows, kind, began) for share in shares))
         return Answers(len(rows), parts, warnings)
 
@@ -247,7 +252,7 @@ class Service:
         if share.served is not champion:
             # A challenger that refuses or fails rows that the champion takes is counted; the client need not know.
             try:
-                values, _ = _read_values(share.served.scorer, own, None)
+                values, _ = read_values(share.served.scorer, own, None)
                 answer = await self._ask(share, Asked(own, values, share.arm, kind, began), is_last=False)
                 return Part(share.served, answer, share.positions)
             except FaultsFound:
@@ -258,14 +263,15 @@ class Service:
                 raise
             except EverfitError as error:
                 _log.warning("the champion answers for version %d, which failed: %s", share.served.number, error)
-        values, _ = _read_values(champion.scorer, own, None)
+        values, _ = read_values(champion.scorer, own, None)
         share = Share(champion, CHAMPION_ARM, share.positions)
         return Part(champion, await self._ask(share, Asked(own, values, CHAMPION_ARM, kind, began)), share.positions)
 
     async def _ask(self, share: Share, asked: Asked, *, is_last: bool = True) -> Answer:
         model, number, n_rows = share.served.manifest.model, share.served.number, len(asked.rows)
         try:
-            answer = await share.served.batcher.predict(asked)
+            with span("score and log"):
+                answer = await share.served.batcher.predict(asked)
         except Exception as error:
             if is_last or isinstance(error, PredictionNotLogged):
                 self.log.accounts.reject(model, _reason(error), n_rows)
@@ -281,18 +287,6 @@ class Service:
             self.log.commit(scorer.manifest, number, batches, done)
 
         return Batcher(scorer, commit, self.pool)
-
-
-def _read_values(
-    scorer: Scorer, rows: Sequence[Mapping[str, Any]], reread: Reread | None
-) -> tuple[list[Values] | None, list[Fault]]:
-    values = scorer.reader.read(rows)
-    if values is not None:
-        return (None if scorer.completes else values), []
-    rows = (reread() if reread is not None else None) or rows
-    if faults := scorer.find_faults(rows, most=MOST_FAULTS + 1):
-        raise FaultsFound(faults)
-    return None, scorer.find_warnings(rows)
 
 
 def _reason(error: Exception) -> str:

@@ -83,6 +83,21 @@ def measure_log(accounts: Accounts) -> Iterator[Family]:
     yield from (rows, in_flight)
 
 
+def measure_labels(accounts: Accounts) -> Iterator[Family]:
+    """Measure what became of the labels that one worker took in."""
+    labels = Family(
+        "everfit_labels",
+        "counter",
+        "Labels by what became of them: accepted = stored + rejected (repeated, refused, …).",
+        ("model", "outcome", "reason"),
+    )
+    for model, totals in accounts.snapshot().items():
+        labels.set(totals.accepted, model, "accepted", "").set(totals.stored, model, "stored", "")
+        for reason, count in totals.rejected.items():
+            labels.set(count, model, "rejected", reason)
+    yield labels
+
+
 def measure_models(follower: Follower) -> Iterator[Family]:
     """Measure which versions serve, how old they are and which ones were refused."""
     now = utc_now()

@@ -20,6 +20,7 @@ from serving.operation.exchange import App
 from serving.operation.families import Family
 from serving.operation.measures import (
     Watched,
+    measure_labels,
     measure_log,
     measure_models,
     measure_process,
@@ -140,7 +141,9 @@ class Operation:
         return self._numbers.collect()
 
     def _measure(self) -> Sequence[Family]:
+        labels = self._service.label_accounts
         return [
+            *([] if labels is None else measure_labels(labels)),
             *measure_requests(self.tallies),
             *measure_log(self._service.log.accounts),
             *measure_models(self._service.follower),

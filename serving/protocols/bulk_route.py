@@ -20,9 +20,10 @@ from serving.protocols.documents import refuse_too_many
 from serving.protocols.mlflow_body import JSON_TYPES
 from serving.protocols.requests import count_refused, headers_of, media_type_of, refuse_encoded, request_key_of
 from serving.protocols.spool import Spool
-from serving.service import Row, Service
+from serving.service import Service
 from serving.web.bodies import read_body
 from serving.web.explained import wants_explanations
+from serving.web.judged_rows import Row
 from serving.web.payloads import read_rows, reread_rows
 from serving.web.predict_route import PredictRoute, send_body, send_problem, write_answers
 from serving.web.problems import BodyRefused, FaultsFound, describe_problem

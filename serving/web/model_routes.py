@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from fastapi import Response
 
+from base.pages import name_page
 from registry.manifest import ModelManifest
 from registry.models import find_version
 from serving.loading.follower import Served
@@ -103,7 +104,8 @@ class ModelRoutes:
             raise BodyRefused(
                 404, f"there is no report of {name!r} version {number}; `everfit versions` lists what there is"
             )
-        return registry.artifacts.read_bytes(report)
+        page = registry.artifacts.read_bytes(report).decode("utf-8")
+        return name_page(page, f"{name}@{number}").encode("utf-8")
 
 
 def _summary(served: Served) -> dict[str, Any]:
