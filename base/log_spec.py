@@ -27,9 +27,6 @@ class LogSpec(Section):
     --------
     >>> LogSpec(durability="sampled", sample=0.1).sample
     0.1
-    >>> LogSpec(durability="sampled")
-    Traceback (most recent call last):
-    ValueError: durability is 'sampled', expected the share beside it, such as 'sample: 0.1'
     """
 
     durability: Durability | None = Field(None, description="fsync, flush or sampled; default: EVERFIT_LOG_DURABILITY.")

@@ -139,7 +139,7 @@ def test_a_process_killed_while_it_writes_leaves_no_half_file(folder: Path, tmp_
     for _ in range(20):
         child = start_process(write_for_ever)
         assert child.pid is not None
-        time.sleep(chance.uniform(0.02, 0.15))
+        time.sleep(chance.uniform(0.02, 0.4))
         os.kill(child.pid, signal.SIGKILL)
         child.join()
 

@@ -99,7 +99,7 @@ def test_personal_values_leave_no_trace_from_the_source_to_the_service(
     registry.database.close()
     assert answer.status_code == 200, answer.text
     assert (refused.status_code, dropped.status_code) == (422, 422)
-    assert refused.json()["detail"][0]["found"] == "a personal value (text)"
+    assert refused.json()["errors"][0]["found"] == "a personal value (text)"
     logged = read_traffic(settings.home, "trips").iloc[0]
     key = personal_key(settings)
     assert logged["driver"] == hash_value(f"{_MARKER}-2", key)
