@@ -166,16 +166,15 @@ class Batcher:
         try:
             while self._waiting:
                 together = self._take()
-                outcomes: Sequence[_Outcome]
                 try:
-                    done = await loop.run_in_executor(self._pool, self._answer, [one.asked for one in together])
+                    asked, outcomes = await loop.run_in_executor(
+                        self._pool, self._answer, [one.asked for one in together]
+                    )
+                    completed = [_Waiting(a, one.answer) for a, one in zip(asked, together, strict=True)]
+                    self._record(loop, completed, outcomes)
                 except Exception as error:
                     # Whatever it was, those who wait must hear of it.
                     _refuse(together, error)
-                    continue
-                asked, outcomes = done
-                completed = [_Waiting(a, one.answer) for a, one in zip(asked, together, strict=True)]
-                self._record(loop, completed, outcomes)
         finally:
             self._worker = None
 

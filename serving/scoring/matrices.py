@@ -74,10 +74,11 @@ class MatrixMaker:
         else:
             taken = [[row[at] for at in self._numeric] for row in rows]
         wide = np.array(taken, dtype=np.float64).reshape(len(rows), len(self._numeric))
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             narrow = wide.astype(np.float32)
-        # As in training: a number beyond float32 counts as missing.
-        if not np.isfinite(narrow.sum()):
+            has_gaps = not np.isfinite(narrow.sum())
+        if has_gaps:
+            # As in training: a number beyond float32 counts as missing.
             narrow[~np.isfinite(narrow)] = np.nan
         return narrow
 

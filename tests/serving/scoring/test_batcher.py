@@ -98,3 +98,17 @@ def test_a_queue_goes_on_after_a_failure(registry: Registry, pool: ThreadPoolExe
     answers = [_ask(batcher, [[{"distance": 1.0, "is_shared": shared}]])[0] for shared in (True, False)]
 
     assert [type(answer) for answer in answers] == [UserCodeError, Answer]
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_a_log_that_fails_in_an_unforeseen_way_leaves_nobody_waiting(
+    registry: Registry, pool: ThreadPoolExecutor, n_rows: int
+) -> None:
+    def fail(_batches: Sequence[LoggedBatch], _done: Callable[[OSError | None], None]) -> None:
+        raise RuntimeError("cannot start new thread")
+
+    batcher = Batcher(_scorer(registry), fail, pool)
+
+    for _ in range(2):
+        answers = _ask(batcher, [ROWS[:1]] * n_rows)
+        assert [str(answer) for answer in answers] == ["cannot start new thread"] * n_rows
