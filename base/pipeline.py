@@ -21,11 +21,12 @@ from base.contract import DataContract
 from base.evaluate_spec import EvaluateSpec
 from base.extract_spec import ExtractSpec
 from base.gate_spec import ValidateModelSpec
-from base.schedules import check_cron, check_timezone
-from base.section import NOTHING, Fraction, Section, Whole, is_function, one_or_more
+from base.monitor_spec import MonitorSpec
+from base.section import Fraction, Section, Whole, is_function, one_or_more
 from base.serve_spec import ServeSpec
-from base.times import Duration, describe_duration, parse_duration
+from base.times import describe_duration, parse_duration
 from base.train_spec import TrainSpec
+from base.triggers_spec import TriggersSpec
 from base.view_spec import ViewSpec
 
 
@@ -104,23 +105,6 @@ class PrepareSpec(Section):
             if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
                 raise ValueError(f"{', '.join(map(repr, both))} stands in {one} and in {other}")
         return self
-
-
-class MonitorSpec(Section):
-    """When the served model is doubted."""
-
-    window: Duration = Field(timedelta(days=7), gt=NOTHING)
-    min_rows: Whole = Field(200, ge=1)
-    max_drifted_share: Fraction = Field(0.5, gt=0, le=1)
-    max_loss_increase: Fraction = Field(0.1, gt=0, description="Relative to the loss on the test rows at promotion.")
-
-
-class TriggersSpec(Section):
-    """What starts a training, beside a person."""
-
-    schedule: Annotated[str, AfterValidator(check_cron)] | None = None
-    timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
-    cooldown: Duration = Field(NOTHING, ge=NOTHING)
 
 
 class PipelineSpec(Section):

@@ -13,7 +13,8 @@ from base.definition import read_pipeline
 from base.errors import ArgumentError
 from base.gate_spec import ValidateModelSpec
 from base.inference.contract_text import write_contract
-from base.pipeline import MonitorSpec, SplitSpec, Target, ValidateDataSpec
+from base.monitor_spec import MonitorSpec
+from base.pipeline import SplitSpec, Target, ValidateDataSpec
 from base.times import describe_duration
 from base.yaml_text import yaml_comment, yaml_scalar
 from console.drafting import Draft, Exclusion

@@ -17,7 +17,8 @@ from base.contract import DataContract
 from base.errors import ArgumentError, DataRefused, Fault, nearest
 from base.inference.contracts import InferredContract, infer_contract
 from base.metrics import Task
-from base.pipeline import MonitorSpec, Target, ValidateDataSpec
+from base.monitor_spec import MonitorSpec
+from base.pipeline import Target, ValidateDataSpec
 from base.section import is_function
 from base.sources import all_null_columns, normalise, parse_time, read_source, table_types
 from features.targets import columns_of, compute_target

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from base.pipeline import MonitorSpec
+from base.monitor_spec import MonitorSpec
 from features.plan import build_features
 from monitoring.drift import DriftPage, measure_drift
 from monitoring.performance import PerformanceReport, measure_performance

@@ -12,6 +12,7 @@ from registry.tables.rollouts import Rollout, RolloutLook, RolloutReplica
 from registry.tables.runs import Run, StepExecution
 from registry.tables.tokens import AccessToken
 from registry.tables.traffic import TrafficSegment, TrafficWriter
+from registry.tables.triggers import Launch, TriggerRow
 from registry.tables.webhooks import WebhookDelivery
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Decision",
     "Experiment",
     "FeatureViewRow",
+    "Launch",
     "ModelVersion",
     "PipelineRow",
     "PipelineVersion",
@@ -35,6 +37,7 @@ __all__ = [
     "StepExecution",
     "TrafficSegment",
     "TrafficWriter",
+    "TriggerRow",
     "VersionTag",
     "WebhookDelivery",
     "WindowRow",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from base.pipeline import MonitorSpec
+from base.monitor_spec import MonitorSpec
 from base.settings import Settings
 from deployments.replay import Replay
 from monitoring.windows import check_window, due_windows

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from base.pipeline import MonitorSpec
+from base.monitor_spec import MonitorSpec
 from base.settings import Settings
 from monitoring.drift import ColumnDrift, DriftPage, DriftReport
 from monitoring.performance import PerformanceReport
