@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from http import HTTPStatus
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from starlette.applications import Starlette
+from starlette.responses import Response
 
-from base.errors import EverfitError, Fault
-from base.json_values import cut_text, show_value
 from base.settings import Settings
 from registry.store import Registry
 from serving.operation.exchange import Receive, Scope, Send
@@ -22,16 +18,14 @@ from serving.operation.metrics_route import MetricsRoute
 from serving.operation.operation import Operation
 from serving.operation.request_scope import RequestScope
 from serving.protocols.described_routes import protocol_routes
-from serving.protocols.descriptions import SCHEMAS as PROTOCOL_SCHEMAS
 from serving.protocols.protocols import Protocols
 from serving.service import Service
 from serving.web import descriptions as told
 from serving.web.label_route import LabelRoute, describe_label_body
 from serving.web.model_routes import ModelRoutes
-from serving.web.predict_route import PredictRoute, model_of, send_problem
-from serving.web.problems import BodyRefused, FaultsFound
-
-Handler = Callable[[Scope, Receive, Send, str], Awaitable[None]]
+from serving.web.openapi import OpenApiRoute
+from serving.web.predict_route import PredictRoute, model_of
+from serving.web.routing import Direct, Route, route_requests
 
 
 def create_app(
@@ -56,14 +50,15 @@ def create_app(
     service = Service(settings, registry, models)
     operation = Operation(settings, registry, service, numbers=numbers, is_replacement=is_replacement)
     protocols = Protocols(service)
-    framework = _make_framework_app(service, operation, protocols)
-    return operation.wrap(_Dispatcher(framework, PredictRoute(service), protocols))
+    predict = PredictRoute(service)
+    routed = _route(service, operation, protocols, predict)
+    return operation.wrap(_Dispatcher(routed, predict, protocols))
 
 
 class _Dispatcher:
     """Takes the way around the framework for requests that are asked most."""
 
-    def __init__(self, app: FastAPI, predict: PredictRoute, protocols: Protocols) -> None:
+    def __init__(self, app: Starlette, predict: PredictRoute, protocols: Protocols) -> None:
         self._app = app
         self._predict = predict
         self._protocols = protocols
@@ -85,83 +80,36 @@ class _Dispatcher:
         await self._app(scope, receive, send)
 
 
-class _Direct(Response):
-    """An answer that a handler sends itself."""
-
-    def __init__(self, handler: Handler, name: str) -> None:
-        super().__init__()
-        self._handler = handler
-        self._name = name
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._handler(scope, receive, send, self._name)
-
-
-def _make_framework_app(service: Service, operation: Operation, protocols: Protocols) -> FastAPI:
+def _route(service: Service, operation: Operation, protocols: Protocols, predict: PredictRoute) -> Starlette:
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         service.start()
         await operation.start()
         yield
         await asyncio.to_thread(service.stop)
         await asyncio.to_thread(operation.stop)
 
-    # The interactive pages load their scripts from a foreign host; the machine-readable description stays.
-    app = FastAPI(title="Everfit predictions", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_exception_handler(Exception, _refuse)
-    app.add_exception_handler(EverfitError, _refuse)
-    app.add_exception_handler(HTTPException, _refuse_address)
-    app.add_exception_handler(RequestValidationError, _refuse_parameters)
-    models, labels, predict = ModelRoutes(service), LabelRoute(service), PredictRoute(service)
+    models, labels, metrics = ModelRoutes(service), LabelRoute(service), MetricsRoute(operation)
 
     async def predict_rows(name: str) -> Response:
         """Predict rows; every answer is in the log before it is given."""
-        return _Direct(predict, name)
+        return Direct(partial(predict, name=name))
 
-    routes: list[tuple[str, str, Any, dict[str, Any]]] = [
-        ("GET", "/healthz", models.tell_health, told.describe_health()),
-        ("GET", "/readyz", models.tell_readiness, told.describe_readiness()),
-        ("GET", "/metrics", MetricsRoute(operation).show_metrics, told.describe_metrics()),
-        ("GET", "/v1/models", models.list_models, told.describe_models()),
-        ("GET", "/v1/models/{name}", models.show_model, told.describe_model()),
-        ("GET", "/v1/models/{name}/versions/{number}/report", models.show_report, told.describe_report()),
-        ("POST", "/v1/models/{name}/predict", predict_rows, told.describe_predict()),
-        ("POST", "/v1/models/{name}/labels", labels.add_labels, told.describe_labels(describe_label_body())),
+    routes = [
+        Route("GET", "/healthz", models.tell_health, told.describe_health),
+        Route("GET", "/readyz", models.tell_readiness, told.describe_readiness),
+        Route("GET", "/metrics", metrics.show_metrics, told.describe_metrics),
+        Route("GET", "/v1/models", models.list_models, told.describe_models),
+        Route("GET", "/v1/models/{name}", models.show_model, told.describe_model),
+        Route("GET", "/v1/models/{name}/versions/{number:int}/report", models.show_report, told.describe_report),
+        Route("POST", "/v1/models/{name}/predict", predict_rows, told.describe_predict),
+        Route(
+            "POST",
+            "/v1/models/{name}/labels",
+            labels.add_labels,
+            lambda: told.describe_labels(describe_label_body()),
+        ),
         *protocol_routes(protocols),
     ]
-    for method, path, endpoint, description in routes:
-        app.add_api_route(path, endpoint, methods=[method], response_class=Response, **description)
-    told.describe_openapi(app, PROTOCOL_SCHEMAS)
-    return app
-
-
-class _Problem(Response):
-    def __init__(self, error: Exception, *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__()
-        self._error = error
-        self._more = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send_problem(scope, send, self._error, headers=self._more)
-
-
-async def _refuse(_request: Request, error: Exception) -> Response:
-    return _Problem(error)
-
-
-async def _refuse_address(request: Request, error: Exception) -> Response:
-    """Answer for the router: no such address, or none that takes this method."""
-    assert isinstance(error, HTTPException)
-    shown = cut_text(request.url.path)
-    detail = f"there is no address {shown!r}; /openapi.json lists what there is"
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{shown!r} does not take {cut_text(request.method)}"
-    return _Problem(BodyRefused(error.status_code, detail), headers=error.headers)
-
-
-async def _refuse_parameters(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    return _Problem(
-        FaultsFound([Fault(str(each["loc"][-1]), show_value(each["input"]), cut_text(each["msg"])) for each in found])
-    )
+    openapi = OpenApiRoute(routes)
+    return route_requests([*routes, Route("GET", "/openapi.json", openapi.show_description, dict)], lifespan=lifespan)

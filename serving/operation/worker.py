@@ -68,6 +68,8 @@ def run_worker(
     # Set before scikit-learn starts its threads: they spin while they wait, and the scorer is one of many.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A collector that runs while all is imported looks at more and more of what stays.
+    gc.disable()
     set_up_logs(settings.log_format)
     _allow_many_connections()
     from serving.app import create_app
@@ -114,9 +116,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What was imported stays until the end; the collector need not look at it again and again.
-        gc.collect()
+        # What was imported stays until the end; the collector need not look at it ever.
         gc.freeze()
+        gc.enable()
         if not self.should_exit:
             self._announce()
 

@@ -6,7 +6,7 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fastapi import Response
+from starlette.responses import Response
 
 from base.contract import ColumnType
 from registry.manifest import ModelManifest

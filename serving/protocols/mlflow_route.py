@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from urllib.parse import parse_qs
 
-from fastapi import Response
+from starlette.responses import Response
 
 from base.errors import Fault
 from registry.manifest import ModelManifest

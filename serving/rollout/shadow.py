@@ -18,6 +18,7 @@ from registry.manifest import ModelManifest
 from serving.loading.served import Served
 from serving.log.batches import LoggedBatch
 from serving.rollout.router import SHADOW_ARM
+from serving.scoring.scorer import Scorer
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +26,9 @@ Rows = Sequence[dict[str, Any]]
 Append = Callable[[ModelManifest, int, Sequence[LoggedBatch]], None]
 
 # A call has a price of its own, so what waits is answered together; a long call would hold up the others too long.
-_MOST_ROWS_TOGETHER = 256
+_MOST_ROWS_TOGETHER = 128
+# Nobody waits for a shadow, and each time its thread wakes up, it takes the interpreter from those who answer.
+_LEAST_REST_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class ShadowRunner:
         self._n_waiting = 0
         self._counts: Counter[tuple[str, int, str]] = Counter()
         self._lock = threading.Condition()
-        self._is_stopping = False
+        self._is_idle = False
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def submit(self, served: Served, rows: Rows, ids: Sequence[str]) -> bool:
@@ -72,7 +76,7 @@ class ShadowRunner:
             Those of the champion's answers, so that a label belongs to both.
         """
         with self._lock:
-            if self._is_stopping or self._n_waiting + len(rows) > self._most_waiting:
+            if self._stopping.is_set() or self._n_waiting + len(rows) > self._most_waiting:
                 self._count(served, "dropped", len(rows))
                 return False
             self._waiting.append(_Waiting(served, rows, ids))
@@ -81,13 +85,15 @@ class ShadowRunner:
                 # Most services never have a shadow, and need no thread for one.
                 self._thread = threading.Thread(target=self._work, name="everfit-shadow", daemon=True)
                 self._thread.start()
-            self._lock.notify()
+            elif self._is_idle:
+                self._is_idle = False
+                self._lock.notify()
             return True
 
     def stop(self) -> None:
         """Drop what waits, finish what is being answered."""
+        self._stopping.set()
         with self._lock:
-            self._is_stopping = True
             for waiting in self._waiting:
                 self._count(waiting.served, "dropped", len(waiting.rows))
             self._waiting.clear()
@@ -121,13 +127,16 @@ class ShadowRunner:
             with self._lock:
                 self._count(served, "answered", n_answered)
                 self._count(served, kind, n_rows - n_answered)
-            self._rest((time.thread_time() - began) * (1 / self._budget - 1))
+            rest = (time.thread_time() - began) * (1 / self._budget - 1)
+            self._stopping.wait(max(rest, _LEAST_REST_SECONDS))
 
     def _take(self) -> list[_Waiting] | None:
         with self._lock:
-            while not self._waiting and not self._is_stopping:
+            while not self._waiting and not self._stopping.is_set():
+                self._is_idle = True
                 self._lock.wait()
-            if self._is_stopping:
+            self._is_idle = False
+            if self._stopping.is_set():
                 return None
             together = [self._waiting.popleft()]
             n_rows = len(together[0].rows)
@@ -140,26 +149,30 @@ class ShadowRunner:
             self._n_waiting -= sum(len(each.rows) for each in together)
             return together
 
-    def _rest(self, seconds: float) -> None:
-        give_up = time.monotonic() + seconds
-        with self._lock:
-            while not self._is_stopping and (left := give_up - time.monotonic()) > 0:
-                self._lock.wait(left)
-
     def _answer(self, served: Served, together: Sequence[_Waiting]) -> int:
         scorer = served.scorer
         # The champion's signature let them through; the shadow's own may be another.
-        fitting = [each for each in together if not scorer.find_faults(each.rows, most=1)]
+        read = [(each, scorer.reader.read(each.rows)) for each in together]
+        fitting = [(each, values) for each, values in read if values is not None or not _has_fault(scorer, each.rows)]
         if not fitting:
             return 0
-        rows = scorer.complete_rows([row for each in fitting for row in each.rows])
+        rows: Rows = [row for each, _ in fitting for row in each.rows]
         began = time.perf_counter()
-        answers = _raw(scorer.score_rows(rows), served.manifest)
+        if scorer.completes or any(values is None for _, values in fitting):
+            rows = scorer.complete_rows(rows)
+            found = scorer.score_rows(rows)
+        else:
+            found = scorer.score_values([row for _, values in fitting for row in values or ()])
+        answers = _raw(found, served.manifest)
         micros = round((time.perf_counter() - began) * 1e6)
-        ids = [name for each in fitting for name in each.ids]
+        ids = [name for each, _ in fitting for name in each.ids]
         batch = LoggedBatch(ids, rows, answers, utc_now(), arm=SHADOW_ARM, micros=micros)
         self._append(served.manifest, served.version.number, [batch])
         return len(ids)
+
+
+def _has_fault(scorer: Scorer, rows: Rows) -> bool:
+    return bool(scorer.find_faults(rows, most=1))
 
 
 def _raw(answers: npt.NDArray[np.float64], manifest: ModelManifest) -> list[Any]:

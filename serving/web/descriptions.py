@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-
 from serving.web.problems import MEDIA_TYPE
 
 Schema = dict[str, Any]
@@ -214,23 +211,6 @@ def describe_predict() -> dict[str, Any]:
     return found
 
 
-def describe_openapi(app: FastAPI, schemas: Mapping[str, Schema]) -> None:
-    """Let an application describe itself with these schemas beside its addresses."""
-
-    def describe_itself() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            components = document.setdefault("components", {})
-            components["schemas"] = {**SCHEMAS, **schemas}
-            components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            # An empty requirement beside it: a service that is bound to loopback asks nobody.
-            document["security"] = [{}, {"token": []}]
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = describe_itself  # type: ignore[method-assign]
-
-
 def describe_readiness() -> dict[str, Any]:
     """Describe readiness, which is told and not refused where no model is loaded."""
     content = content_of(refer("Readiness"), example={"status": "ready", "models": {"trips": 3}})
@@ -267,7 +247,7 @@ def describe_model() -> dict[str, Any]:
 
 def describe_report() -> dict[str, Any]:
     """Describe the page on which a version was judged."""
-    return describe(404, 422, *GATE, answer=content_of(_TEXT, media_type="text/html"))
+    return describe(404, *GATE, answer=content_of(_TEXT, media_type="text/html"))
 
 
 def describe_labels(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from base.errors import Fault
 from base.json_values import cut_text

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import orjson
-from fastapi import Response
+from starlette.responses import Response
 
 from base.pages import name_page
 from registry.manifest import ModelManifest

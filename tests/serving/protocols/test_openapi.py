@@ -94,7 +94,7 @@ def test_every_address_is_known_to_the_gate(document: dict[str, Any]) -> None:
     [
         ("GET", "/nowhere", 404),
         ("GET", "/v1/models/trips/predict", 405),
-        ("GET", "/v1/models/trips/versions/x/report", 422),
+        ("GET", "/v1/models/trips/versions/x/report", 404),
     ],
 )
 def test_what_the_router_refuses_is_a_problem_too(client: TestClient, method: str, path: str, status: int) -> None:
