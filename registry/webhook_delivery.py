@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, select
 
+from base.background import Background
 from base.database import Database
 from base.errors import EverfitError
 from base.settings import Settings
@@ -150,21 +151,18 @@ class Courier:
         self._database = database
         self._settings = settings
         self._look_seconds = look_seconds
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="everfit-courier", daemon=True)
+        self._background = Background(self._run, name="everfit-courier")
 
     def __enter__(self) -> Courier:
         if self._settings.webhooks:
-            self._thread.start()
+            self._background.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
+        self._background.stop(patience=1.0)
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._look_seconds):
+        while not self._background.sleep(self._look_seconds):
             try:
                 deliver_due(self._database, self._settings)
             except Exception as error:

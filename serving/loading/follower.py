@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Collection
 from functools import partial
 
 from sqlmodel import select
 
+from base.background import Background
 from base.errors import EverfitError
 from base.rows.personal import has_personal
 from base.times import utc_now
@@ -91,18 +91,15 @@ class Follower:
         self._trouble: str | None = None
         self._asked_at: float | None = None
         self._has_looked = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="everfit-follower", daemon=True)
+        self._background = Background(self._follow, name="everfit-follower")
 
     def start(self) -> None:
         """Begin to follow, in a thread of its own."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop following; what is loaded stays. A thread that waits for a lost database is not waited for."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
+        self._background.stop()
 
     @property
     def served(self) -> dict[str, Served]:
@@ -287,6 +284,6 @@ class Follower:
         _log.info("model %r: %s %s is over", model, left.state.kind, left.state.id)
 
     def _follow(self) -> None:
-        while not self._stopping.is_set():
+        while not self._background.is_stopping:
             self.poll()
-            self._stopping.wait(self._seconds)
+            self._background.sleep(self._seconds)

@@ -20,6 +20,17 @@ ANSWER = "__answer__"
 """The same by the deployed model, where that has learnt from these rows and the predictions are its sibling's."""
 
 
+def probability_column(code: int) -> str:
+    """Name the reference's column with the judged model's probability of a class, where there are more than two.
+
+    Examples
+    --------
+    >>> probability_column(2)
+    '__probability_2__'
+    """
+    return f"__probability_{code}__"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How far a version's answers are from those that were recorded; infinitely far where their shapes differ."""

@@ -9,13 +9,13 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import orjson
 
+from base.background import Background
 from base.errors import EverfitError
 from base.settings import Settings
 from serving.log.kinds import KINDS
@@ -58,26 +58,23 @@ class UpkeepRounds:
         self._rotate = rotate
         self._do_round = do_round
         self._told: set[str] = set()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep_up, name="everfit-log-upkeep", daemon=True)
+        self._background = Background(self._keep_up, name="everfit-log-upkeep")
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop; a thread that waits for a lost database or store is not waited for."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
+        self._background.stop()
 
     def _keep_up(self) -> None:
-        self._stopping.wait(min(self._seconds, _FIRST_ROUND_SECONDS))
+        self._background.sleep(min(self._seconds, _FIRST_ROUND_SECONDS))
         for number in itertools.count():
-            if self._stopping.is_set():
+            if self._background.is_stopping:
                 return
             self._tell(self._do(number))
-            self._stopping.wait(self._seconds)
+            self._background.sleep(self._seconds)
 
     def _do(self, number: int) -> set[str]:
         try:

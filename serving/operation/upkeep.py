@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from base.background import Background
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,7 @@ class Upkeep:
 
     def __init__(self) -> None:
         self._duties: list[_Duty] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="everfit-upkeep", daemon=True)
+        self._background = Background(self._run, name="everfit-upkeep")
 
     def add(self, what: str, work: Callable[[], None], *, seconds: float) -> None:
         """Have something done every *seconds*; *what* names it in the log, as in ``reading the tokens``."""
@@ -34,21 +34,19 @@ class Upkeep:
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """End; a duty that waits for a lost database is not waited for."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
+        self._background.stop()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._background.is_stopping:
             for duty in self._duties:
                 if time.monotonic() >= duty.due:
                     self._do(duty)
             soonest = min((duty.due for duty in self._duties), default=time.monotonic() + 1)
-            self._stopping.wait(max(0.01, soonest - time.monotonic()))
+            self._background.sleep(max(0.01, soonest - time.monotonic()))
 
     def _do(self, duty: _Duty) -> None:
         try:

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from base.background import Background
 from base.times import utc_now
 from registry.rollouts import take_looker
 from registry.store import Registry
@@ -79,21 +79,18 @@ class Controller:
         self._reported: dict[str, tuple[object, float]] = {}
         self._next_look: dict[str, float] = {}
         self._trouble: str | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="everfit-rollout", daemon=True)
+        self._background = Background(self._work, name="everfit-rollout")
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop, tell the last counts, and leave the lease to whoever comes next."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
+        has_ended = self._background.stop()
         if self._looker is not None:
             self._looker.stop()
-        if not self._thread.is_alive():
+        if has_ended:
             # A registry that is away learns nothing more; the log has what was answered.
             with suppress(Exception):
                 self._leave()
@@ -181,7 +178,7 @@ class Controller:
                 take_looker(session, rollout.state, self.replica, until=now, now=now)
 
     def _work(self) -> None:
-        while not self._stopping.wait(self._seconds):
+        while not self._background.sleep(self._seconds):
             try:
                 self.tick()
             except Exception as error:
