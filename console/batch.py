@@ -11,7 +11,7 @@ from console.installation import open_registry, read_settings
 
 if TYPE_CHECKING:
     from console.output import Output
-    from tasks.batch_request import BatchResult, Progress
+    from tasks.batch.request import BatchResult, Progress
 
 _SECONDS_BETWEEN_LINES = 2.0
 
@@ -35,11 +35,11 @@ def batch_command(
     Raises
     ------
     ArgumentError, DefinitionError, DataRefused, RunFailed
-        As :func:`tasks.batch_run.predict_batch`.
+        As :func:`tasks.batch.run.predict_batch`.
     """
-    from tasks.batch_progress import describe_progress
-    from tasks.batch_request import BatchRequest
-    from tasks.batch_run import predict_batch
+    from tasks.batch.progress import describe_progress
+    from tasks.batch.request import BatchRequest
+    from tasks.batch.run import predict_batch
 
     if version is not None and alias is not None:
         raise ArgumentError("give either --version or --alias, not both")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from base.settings import Settings
     from console.output import Output
     from registry.store import Registry
-    from tasks.batch_version import LoadedVersion
+    from tasks.batch.version import LoadedVersion
 
 # A table of more is read by nobody; --json has all of them.
 _MOST_SHOWN = 5

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from base.errors import ArgumentError, DataRefused, Fault
 from console.explained_rows import explain_rows
 from console.installation import open_registry, read_settings
-from tasks.batch_rows import rows_from_table
-from tasks.batch_version import open_version
+from tasks.batch.rows import rows_from_table
+from tasks.batch.version import open_version
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from console.output import Output
     from registry.store import Registry
     from serving.scoring.scorer import Prediction, Scorer
-    from tasks.batch_version import LoadedVersion
+    from tasks.batch.version import LoadedVersion
 
 _BATCH_ROWS = 20_000
 _MOST_FAULTS = 10

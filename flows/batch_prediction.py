@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
-from tasks.batch_prediction import predict_batch_step
-from tasks.batch_request import BatchRequest
+from tasks.batch.prediction import predict_batch_step
+from tasks.batch.request import BatchRequest
 
 
 @flow(name="batch-prediction", flow_run_name="predict {input} by {pipeline}", validate_parameters=True)

@@ -13,8 +13,8 @@ import pandas as pd
 
 from base.judged import FairnessMetrics
 from base.pipeline import Pipeline
+from base.row_groups import FEWEST_ROWS
 from tasks.feature_choice import sensitive_columns
-from tasks.row_groups import FEWEST_ROWS
 from tasks.scored_rows import ScoredBy, ScoredRows
 from tasks.slices import group_column
 

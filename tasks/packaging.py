@@ -25,7 +25,7 @@ from features.plan import frame_from_table, rows_from_frame
 from features.views import joined_types
 from registry.manifest import ModelManifest, SiblingModel
 from registry.store import Registry
-from serving.loading.stored_rows import ANSWER, PREDICTION
+from serving.loading.stored_rows import ANSWER, PREDICTION, probability_column
 from serving.scoring.examples import Examples, write_examples
 from serving.scoring.loaded import ModelDisagrees, load_scorer
 from serving.scoring.scorer import Scorer
@@ -203,11 +203,17 @@ def _store_reference(
     frame = prepared.drop(columns=TARGET).reset_index(drop=True)
     frame["__target__"] = prepared[TARGET].to_numpy()
     own = answers if answers.ndim == 1 else answers[:, -1]
+    n_classes = 1 if answers.ndim == 1 else answers.shape[1]
+    of_classes = [probability_column(code) for code in range(n_classes)] if n_classes > 2 else []
     if sibling is None:
         frame[PREDICTION] = own
+        frame = frame.assign(**{name: answers[:, code] for code, name in enumerate(of_classes)})
     else:
-        frame[PREDICTION] = load_frame(registry.artifacts, sibling.reference)[PREDICTION].to_numpy()
+        judged_by = load_frame(registry.artifacts, sibling.reference)
+        frame[PREDICTION] = judged_by[PREDICTION].to_numpy()
         frame[ANSWER] = own
+        # A sibling with other classes, or from before these columns were kept, has none to take over.
+        frame = frame.assign(**{name: judged_by[name].to_numpy() for name in of_classes if name in judged_by})
     return store_frame(registry.artifacts, pd.DataFrame(frame))
 
 

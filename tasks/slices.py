@@ -13,7 +13,7 @@ import pandas as pd
 
 from base.judged import SliceMetrics
 from base.pipeline import Pipeline
-from tasks.row_groups import FEWEST_ROWS, OTHERS, group_rows
+from base.row_groups import FEWEST_ROWS, OTHERS, group_rows
 from tasks.scored_rows import ScoredRows
 from tasks.slice_search import search_slices
 

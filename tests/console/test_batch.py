@@ -1,4 +1,4 @@
-"""`everfit batch`: what it says, its exit codes and its options; what it does, tests/tasks/test_batch_prediction.py."""
+"""`everfit batch`: what it says, its exit codes and its options; what it does, tests/tasks/batch/test_prediction.py."""
 
 from __future__ import annotations
 

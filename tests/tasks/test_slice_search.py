@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from base.bootstrap import MOST_BLOCKS
-from tasks.row_groups import group_rows
+from base.row_groups import group_rows
 from tasks.slice_search import search_slices
 
 

@@ -20,8 +20,8 @@ from registry.store import Registry
 from serving.log.accounts import AccountTotals
 from serving.log.status import read_status
 from serving.log.traffic import read_traffic
-from tasks.batch_request import BatchRequest, BatchResult, Progress
-from tasks.batch_run import predict_batch
+from tasks.batch.request import BatchRequest, BatchResult, Progress
+from tasks.batch.run import predict_batch
 from tests.serving.models import load_version, make_rows, promote, register_model
 
 _N_ROWS = 60

@@ -1,4 +1,4 @@
-"""Predict a file of any size, as a step of a flow: :func:`tasks.batch_run.predict_batch`, and its Prefect task."""
+"""Predict a file of any size, as a step of a flow: :func:`tasks.batch.run.predict_batch`, and its Prefect task."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 
 from base.settings import Settings
 from registry.store import open_registry
-from tasks.batch_progress import describe_progress
-from tasks.batch_request import BatchRequest, Progress
-from tasks.batch_run import predict_batch
+from tasks.batch.progress import describe_progress
+from tasks.batch.request import BatchRequest, Progress
+from tasks.batch.run import predict_batch
 
 _SECONDS_BETWEEN_LINES = 5.0
 

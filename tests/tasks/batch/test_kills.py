@@ -18,8 +18,8 @@ import pytest
 from base.settings import Settings
 from registry.store import Registry
 from serving.log.traffic import read_traffic
-from tasks.batch_request import BatchRequest
-from tasks.batch_run import predict_batch
+from tasks.batch.request import BatchRequest
+from tasks.batch.run import predict_batch
 from tests.serving.models import make_rows, promote, register_model
 
 pytestmark = pytest.mark.slow
@@ -32,8 +32,8 @@ import sys
 from pathlib import Path
 from base.settings import Settings
 from registry.store import open_registry
-from tasks.batch_request import BatchRequest
-from tasks.batch_run import predict_batch
+from tasks.batch.request import BatchRequest
+from tasks.batch.run import predict_batch
 
 settings = Settings(home=Path(sys.argv[1]), segment_rows=1500)
 request = BatchRequest("trips", "rows.parquet", "out.parquet", part_rows=int(sys.argv[3]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.batch_request import Progress
+from tasks.batch.request import Progress
 
 
 def describe_progress(progress: Progress) -> str:

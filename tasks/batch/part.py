@@ -14,12 +14,12 @@ from base.atomic_files import writing
 from base.rows.personal import protect_columns
 from base.times import utc_now
 from serving.log.batches import LoggedBatch
-from tasks.batch_job import BatchJob, PartRecord
-from tasks.batch_log import write_unlogged
-from tasks.batch_output import AnswerColumns, write_part
-from tasks.batch_rows import rows_from_table
-from tasks.batch_scoring import PartScorer, Rejected
-from tasks.batch_version import LoadedVersion
+from tasks.batch.job import BatchJob, PartRecord
+from tasks.batch.log import write_unlogged
+from tasks.batch.output import AnswerColumns, write_part
+from tasks.batch.rows import rows_from_table
+from tasks.batch.scoring import PartScorer, Rejected
+from tasks.batch.version import LoadedVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa

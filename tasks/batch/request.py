@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from base.atomic_files import write_atomically
-from tasks.batch_job import BatchPlan
+from tasks.batch.job import BatchPlan
 
 
 @dataclass(frozen=True)

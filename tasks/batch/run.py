@@ -13,13 +13,13 @@ from base.errors import ArgumentError, DataRefused, Fault, nearest
 from base.fingerprint import digest_document
 from base.settings import Settings
 from registry.store import Registry
-from tasks.batch_input import BatchInput, open_input
-from tasks.batch_job import BatchJob, BatchPlan, PartRecord, begin_job, find_record, hold_folder, throw_away
-from tasks.batch_log import BatchLog
-from tasks.batch_output import find_output, join_lines, join_parts, move_folder
-from tasks.batch_part import PartPredictor
-from tasks.batch_request import BatchRequest, BatchResult, Progress, find_done, write_receipt
-from tasks.batch_version import LoadedVersion, open_version
+from tasks.batch.input import BatchInput, open_input
+from tasks.batch.job import BatchJob, BatchPlan, PartRecord, begin_job, find_record, hold_folder, throw_away
+from tasks.batch.log import BatchLog
+from tasks.batch.output import find_output, join_lines, join_parts, move_folder
+from tasks.batch.part import PartPredictor
+from tasks.batch.request import BatchRequest, BatchResult, Progress, find_done, write_receipt
+from tasks.batch.version import LoadedVersion, open_version
 from tasks.frames import give_back_memory
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from base.errors import EverfitError, Fault, RunFailed
 from serving.scoring.row_reader import values_of
 from serving.scoring.scorer import Scorer
-from tasks.batch_rows import Row
+from tasks.batch.rows import Row
 
 # As many rows as the service scores together at most.
 _ROWS_TOGETHER = 4096

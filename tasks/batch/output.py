@@ -15,7 +15,7 @@ from base.atomic_files import writing
 from base.errors import ArgumentError
 from registry.manifest import ModelManifest
 from serving.scoring.scorer import Scorer
-from tasks.batch_job import OutputFormat
+from tasks.batch.job import OutputFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
