@@ -150,7 +150,7 @@ def _monitoring_schedules(pipeline: Pipeline) -> list[DeploymentScheduleCreate]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import IntervalSchedule
 
-    window: timedelta = pipeline.spec.monitor.window
+    window: timedelta = pipeline.spec.monitor.period
     return [
         DeploymentScheduleCreate(
             schedule=IntervalSchedule(interval=window, anchor_date=_INTERVAL_START, timezone="UTC"), slug="monitoring"
@@ -176,7 +176,7 @@ def _deploy(
     except ObjectNotFound:
         before = None
     active = {} if before is None else {schedule.slug: schedule.active for schedule in before.schedules}
-    window = describe_duration(pipeline.spec.monitor.window)
+    window = describe_duration(pipeline.spec.monitor.period)
     wanted: dict[str, Any] = {
         "name": pipeline.name,
         "description": flow.description or pipeline.spec.description,
@@ -222,7 +222,9 @@ def _ensure_trigger(client: SyncPrefectClient, deployment_id: UUID, pipeline: Pi
     fields = {"description", "trigger", "actions"}
     for automation in found[:1]:
         if automation.model_dump(mode="json", include=fields) != wanted.model_dump(mode="json", include=fields):
-            client.update_automation(automation.id, wanted.model_copy(update={"enabled": automation.enabled}))
+            # Prefect's server lets nobody change an automation's owner, nor name it again in a change.
+            client.create_automation(wanted.model_copy(update={"enabled": automation.enabled}))
+            client.delete_automation(automation.id)
     for surplus in found[1:]:
         client.delete_automation(surplus.id)
     if not found:
