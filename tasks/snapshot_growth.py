@@ -19,7 +19,7 @@ from base.references import Rows, Segment, Snapshot
 from base.rows.compaction import compact_rows
 from base.rows.increments import Changes, apply_changes, check_key, find_changes
 from base.rows.segment_facts import Facts, gather_facts, read_facts
-from base.sources.cuts import Cut, Watermark
+from base.sources.cuts import Cut, Watermark, read_watermark
 from base.sources.files import FileStates, SourceFile, check_unchanged
 from base.sources.joining import Side, join_sides
 from base.sources.reading import Content, Site, find_ready, name_source, read_rows, split_files
@@ -36,7 +36,7 @@ from tasks.row_shaping import (
     shape_rows,
     store_content,
 )
-from tasks.watermarks import check_lateness, read_watermark
+from tasks.watermarks import check_lateness
 
 _SEGMENTS = "segments"
 

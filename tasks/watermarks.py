@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from base.errors import DefinitionError
 from base.pipeline import Pipeline
 from base.sources.cuts import Watermark
-from base.times import as_utc, describe_duration
-
-
-def read_watermark(value: object) -> Watermark | None:
-    """Read a watermark as a document holds it.
-
-    Examples
-    --------
-    >>> read_watermark("2024-05-03T12:00:00+00:00").isoformat(), read_watermark(17), read_watermark(None)
-    ('2024-05-03T12:00:00+00:00', 17, None)
-    """
-    if isinstance(value, str):
-        return as_utc(datetime.fromisoformat(value))
-    return value if isinstance(value, int) else None
+from base.times import describe_duration
 
 
 def check_lateness(pipeline: Pipeline, watermark: Watermark | None) -> None:

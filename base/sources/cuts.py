@@ -23,6 +23,19 @@ class Cut:
     value: Watermark
 
 
+def read_watermark(value: object) -> Watermark | None:
+    """Read a watermark as a document holds it.
+
+    Examples
+    --------
+    >>> read_watermark("2024-05-03T12:00:00+00:00").isoformat(), read_watermark(17), read_watermark(None)
+    ('2024-05-03T12:00:00+00:00', 17, None)
+    """
+    if isinstance(value, str):
+        return as_utc(datetime.fromisoformat(value))
+    return value if isinstance(value, int) else None
+
+
 def keep_above(table: pa.Table, cut: Cut | None) -> pa.Table:
     """Keep the rows of a normalised table that a cut lets through."""
     if cut is None or cut.column not in table.column_names or not table.num_rows:
@@ -42,6 +55,26 @@ def keep_above(table: pa.Table, cut: Cut | None) -> pa.Table:
     else:
         limit = pa.scalar(cut.value)
     return table.filter(pc.or_kleene(pc.is_null(column), pc.greater(column, limit)))
+
+
+def count_above(table: pa.Table, cut: Cut) -> tuple[int, datetime | None]:
+    """Count the rows above a cut, and find the newest moment among them; a database may give moments as text.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> rows = pa.table({"at": ["2024-05-01 10:00", "2024-05-01 12:00", None]})
+    >>> count_above(rows, Cut("at", datetime(2024, 5, 1, 11, tzinfo=UTC)))
+    (1, datetime.datetime(2024, 5, 1, 12, 0, tzinfo=datetime.timezone.utc))
+    """
+    import pandas as pd
+
+    values = table[cut.column].to_pandas()
+    if not isinstance(cut.value, datetime):
+        return int((pd.to_numeric(values, errors="coerce") > cut.value).sum()), None
+    moments = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601" if values.dtype == object else None)
+    above = moments[moments > cut.value]
+    return len(above), None if above.empty else above.max().to_pydatetime()
 
 
 def groups_above(cut: Cut, file: Path) -> list[int]:

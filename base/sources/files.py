@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -36,6 +37,12 @@ class FileStore(Protocol):
     def digest(self, address: str, mark: str) -> str:
         """Return a digest of the file's content."""
 
+    def size(self, address: str) -> int | None:
+        """Return how many bytes the file has, where that can be told."""
+
+    def modified(self, address: str) -> datetime | None:
+        """Return when the file was written last, in UTC, where that can be told."""
+
     def fetch(self, address: str, into: Path) -> Path:
         """Return the path of a file on this machine with that content, written into *into* where needed."""
 
@@ -60,6 +67,12 @@ class LocalFiles:
 
     def digest(self, address: str, mark: str) -> str:
         return digest_once(Path(address))
+
+    def size(self, address: str) -> int | None:
+        return Path(address).stat().st_size
+
+    def modified(self, address: str) -> datetime | None:
+        return datetime.fromtimestamp(Path(address).stat().st_mtime, UTC)
 
     def fetch(self, address: str, into: Path) -> Path:
         return Path(address)

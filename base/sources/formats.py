@@ -78,6 +78,19 @@ def open_file(file: Path, *, row_groups: Callable[[Path], list[int]] | None = No
     return opened
 
 
+def count_rows_of(file: Path) -> int:
+    """Count a file's rows; of Parquet only the footer is read.
+
+    Raises
+    ------
+    DataRefused, DefinitionError
+        As :func:`read_file`.
+    """
+    if find_format(file.name) == ".parquet":
+        return int(_parquet(file).metadata.num_rows)
+    return sum(batch.num_rows for batch in open_file(file).read())
+
+
 def memory_bytes(file: Path) -> int:
     """Estimate what a file takes in memory when it is read whole."""
     suffix = find_format(file.name) or ""

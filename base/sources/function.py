@@ -32,7 +32,7 @@ def call_source(source: str, code: UserCode, cut: Cut | None) -> pa.Table:
     import pyarrow as pa
 
     function = code.function(source)
-    arguments = {"since": None if cut is None else cut.value} if _takes_since(function) else {}
+    arguments = {"since": None if cut is None else cut.value} if takes_since(function) else {}
     try:
         rows = function(**arguments)
     except (Exception, SystemExit) as error:
@@ -44,7 +44,8 @@ def call_source(source: str, code: UserCode, cut: Cut | None) -> pa.Table:
     return frame_to_table(rows)
 
 
-def _takes_since(function: Callable[..., Any]) -> bool:
+def takes_since(function: Callable[..., Any]) -> bool:
+    """Tell whether a function can be asked for what is new only."""
     try:
         return "since" in inspect.signature(function).parameters
     except (TypeError, ValueError):

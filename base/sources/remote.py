@@ -7,6 +7,8 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ from base.settings import Settings
 from base.sources.files import SourceFile, is_hidden, no_file_found, read_partitions
 from base.sources.formats import FORMATS, find_format
 from base.sources.retries import SourceFailed, ask_patiently, describe_safely, is_away
+from base.times import as_utc
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60.0
@@ -105,6 +108,18 @@ class ObjectStore:
                 found.update(chunk)
         return found.hexdigest()
 
+    def size(self, address: str) -> int | None:
+        with self._explained():
+            size = self._fs.info(address).get("size")
+        return None if size is None else int(size)
+
+    def modified(self, address: str) -> datetime | None:
+        with self._explained():
+            try:
+                return as_utc(self._fs.modified(address))
+            except (NotImplementedError, AttributeError, KeyError, TypeError):
+                return None
+
     def fetch(self, address: str, into: Path) -> Path:
         target = into / f"{secrets.token_hex(4)}-{PurePosixPath(address).name}"
 
@@ -156,6 +171,21 @@ class WebFile:
             for chunk in answer.iter_bytes(_CHUNK_BYTES):
                 found.update(chunk)
         return found.hexdigest()
+
+    def size(self, address: str) -> int | None:
+        size = self._ask_head(address).get("content-length", "")
+        return int(size) if size.isdecimal() else None
+
+    def modified(self, address: str) -> datetime | None:
+        try:
+            return as_utc(parsedate_to_datetime(self._ask_head(address)["last-modified"]))
+        except (KeyError, ValueError):
+            return None
+
+    def _ask_head(self, address: str) -> dict[str, str]:
+        with self._client() as client:
+            answer = client.head(address)
+        return {name.lower(): value for name, value in answer.headers.items()} if answer.is_success else {}
 
     def fetch(self, address: str, into: Path) -> Path:
         target = into / f"{secrets.token_hex(4)}-{PurePosixPath(urlsplit(address).path).name}"

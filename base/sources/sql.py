@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from base.errors import DataRefused, DefinitionError, Fault, nearest
 from base.settings import Settings
-from base.sources.cuts import Cut, bind_above
+from base.sources.cuts import Cut, bind_above, count_above
 from base.sources.retries import SourceFailed, describe_safely, is_away
 
 if TYPE_CHECKING:
@@ -51,6 +52,29 @@ def stream_query(spec: SourceSpec, settings: Settings, cut: Cut | None) -> Itera
                 yield _to_table(spec.connection, names, [], 0)
         except Exception as error:
             raise _explain(spec.connection, error, settings) from None
+
+
+def count_query(spec: SourceSpec, settings: Settings, cut: Cut | None) -> tuple[int, datetime | None]:
+    """Count the rows of a table or query, all of them or those above a cut, and return the newest moment of these.
+
+    Rows above a cut are read: how a database compares dates and texts says no more than about where they begin.
+
+    Raises
+    ------
+    DefinitionError, SourceFailed, DataRefused
+        As :func:`stream_query`.
+    """
+    from sqlalchemy import text
+
+    if cut is None:
+        with _connect(spec.connection, settings) as connection:
+            try:
+                _, rows = _name_rows(spec, connection)
+                return int(connection.execute(text(f"SELECT count(*) FROM {rows}")).scalar_one()), None
+            except Exception as error:
+                raise _explain(spec.connection, error, settings) from None
+    found = [count_above(chunk, cut) for chunk in stream_query(spec, settings, cut)]
+    return sum(n_rows for n_rows, _ in found), max((moment for _, moment in found if moment is not None), default=None)
 
 
 @contextmanager
@@ -94,19 +118,23 @@ def _connect(name: str, settings: Settings) -> Iterator[Connection]:
         engine.dispose()
 
 
+def _name_rows(spec: SourceSpec, connection: Connection) -> tuple[str, str]:
+    """Write what is asked as a query, and as what stands after FROM."""
+    if spec.table:
+        quote = connection.dialect.identifier_preparer.quote_identifier
+        rows = ".".join(quote(part) for part in spec.table.split("."))
+        return f"SELECT * FROM {rows}", rows
+    query = _PARAMETER.sub(r"\\:", spec.query.strip().rstrip(";"))
+    return query, f"({query}\n) AS everfit_rows"
+
+
 def _select(spec: SourceSpec, connection: Connection, cut: Cut | None) -> Executable:
     from sqlalchemy import text
 
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    if spec.table:
-        rows = ".".join(quote(part) for part in spec.table.split("."))
-        query = f"SELECT * FROM {rows}"
-    else:
-        query = _PARAMETER.sub(r"\\:", spec.query.strip().rstrip(";"))
-        rows = f"({query}\n) AS everfit_rows"
+    query, rows = _name_rows(spec, connection)
     if cut is None:
         return text(query)
-    column = quote(cut.column)
+    column = connection.dialect.identifier_preparer.quote_identifier(cut.column)
     # One value shows how the database writes the column: as a moment, a date, a text or a number.
     example = connection.execute(text(f"SELECT {column} FROM {rows} WHERE {column} IS NOT NULL LIMIT 1")).scalar()
     limit = bind_above(example, cut)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from base.settings import Settings
+from base.times import utc_now
 from deployments.launching.dispatcher import Dispatcher
 from deployments.launching.sender import PrefectSender
 from monitoring.desk import decide_waiting
+from monitoring.watches.watching import watch_all
 from registry.launches import WAITING, list_open
 from registry.store import open_registry
 from registry.tables import Launch
@@ -33,9 +35,14 @@ def dispatching(settings: Settings) -> Iterator[Dispatcher]:
     dispatcher = Dispatcher(registry, PrefectSender(), decide=decide_waiting)
     upkeep = Upkeep()
     upkeep.add("sending what was granted", dispatcher.tick, seconds=settings.dispatch_seconds)
-    upkeep.start()
+    # Apart, since a source that answers slowly must not hold up what was granted.
+    slow = Upkeep()
+    slow.add("watching", lambda: watch_all(registry, settings, utc_now()), seconds=settings.watch_seconds)
+    for each in (upkeep, slow):
+        each.start()
     try:
         yield dispatcher
     finally:
-        upkeep.stop()
+        for each in (upkeep, slow):
+            each.stop()
         registry.database.close()

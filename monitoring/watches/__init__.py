@@ -1,0 +1,1 @@
+"""Watches: what asks for a training by itself, or tells that something stays away."""
