@@ -24,7 +24,7 @@ def is_key(text: str) -> bool:
 
 def draw_key(file: Path) -> None:
     """Draw a key into a file that is not there; of two processes that do so at once, both end with the same key."""
-    temporary = _write_aside(file, [secrets.token_hex(KEY_BYTES)])
+    temporary = _write_aside(file, secrets.token_hex(KEY_BYTES))
     try:
         # A link is made whole or not at all, and never over another: who comes second takes the first one's.
         os.link(temporary, file)
@@ -37,7 +37,12 @@ def draw_key(file: Path) -> None:
 
 def replace_keys(file: Path, keys: Sequence[str]) -> None:
     """Write keys line by line in the place of those that a file holds, whole or not at all."""
-    temporary = _write_aside(file, keys)
+    replace_text(file, _join(keys))
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file that its owner alone can read, whole or not at all."""
+    temporary = _write_aside(file, text)
     try:
         temporary.replace(file)
     finally:
@@ -45,12 +50,16 @@ def replace_keys(file: Path, keys: Sequence[str]) -> None:
     _fsync_folder(file.parent)
 
 
-def _write_aside(file: Path, keys: Sequence[str]) -> Path:
+def _join(keys: Sequence[str]) -> str:
+    return "\n".join(keys) + "\n" if len(keys) > 1 else keys[0]
+
+
+def _write_aside(file: Path, text: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.parent / f".{file.name}-{secrets.token_hex(8)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        stream.write("\n".join(keys) + "\n" if len(keys) > 1 else keys[0])
+        stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
     return temporary

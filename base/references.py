@@ -12,7 +12,9 @@ from base.artifacts import Artifact
 from base.contract import ColumnType
 from base.fingerprint import digest_document
 
-Trigger = Literal["person", "schedule", "drift", "performance", "webhook"]
+Trigger = Literal[
+    "person", "schedule", "drift", "performance", "webhook", "new_data", "missing_data", "staleness", "code"
+]
 """What can ask for a training."""
 
 

@@ -18,6 +18,9 @@ Booleans = npt.NDArray[np.bool_]
 # and the metric moves by less than 1e-4.
 _MOST_RANKS = 4_096
 _MOST_RANKED_CLASSES = 10
+_SHARES = {"accuracy", "brier", "calibration_error", "f1", "macro_f1", "roc_auc", "macro_roc_auc"}
+_SHARES |= {"average_precision", "positive_share"}
+_NEVER_NEGATIVE = {"log_loss", "mae", "rmse", "mape"}
 
 
 def resample_metrics(
@@ -86,6 +89,22 @@ def ranked_areas(scores: Floats, positive: Booleans, blocks: Blocks, weights: Fl
         precision = hits / np.maximum(called, 1e-300)
         average = np.einsum("dr,dr->d", own[:, ::-1], precision) / n_own
     return area, np.where(n_below > 0, average, np.nan)
+
+
+def within_range(metric: str, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Cut an interval to what the metric can be.
+
+    Examples
+    --------
+    >>> within_range("calibration_error", (-0.01, 0.05)), within_range("mean_error", (-0.01, 0.05))
+    ((0.0, 0.05), (-0.01, 0.05))
+    """
+    low, high = bounds
+    if metric in _SHARES or metric in _NEVER_NEGATIVE or metric.startswith("pinball_"):
+        low = max(low, 0.0)
+    if metric in _SHARES and metric != "brier":
+        high = min(high, 1.0)
+    return low, high
 
 
 class _Draws:

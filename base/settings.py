@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from base.hook_sender import HookSender
+from base.receivers import Receiver
 from base.webhooks import Webhook, check_webhook_name
 
 SECRET_SETTINGS = (
@@ -21,6 +23,8 @@ SECRET_SETTINGS = (
     "former_signing_keys",
     "token",
     "webhooks",
+    "hooks",
+    "notify",
     "tls_key_password",
 )
 """What a message about a wrong setting must not repeat."""
@@ -130,6 +134,12 @@ class Settings(BaseSettings):
     log_upkeep_seconds: float = Field(
         60, gt=0, description="How often the service moves sealed segments to the artifact store and ends old ones."
     )
+    dispatch_seconds: float = Field(
+        0.2, gt=0, description="How often the dispatcher looks for trainings that were granted."
+    )
+    watch_seconds: float = Field(
+        60, gt=0, description="How often new data, age, silence and changed definitions are looked at."
+    )
     worker_poll_seconds: float = Field(0.2, gt=0, description="How often the warm worker asks for granted runs.")
     fit_threads: int = Field(
         1, ge=1, description="OpenMP threads of one fit; more can be slower when machines are busy."
@@ -164,6 +174,26 @@ class Settings(BaseSettings):
     webhook_tries: int = Field(12, ge=1, description="How often a message is sent to a receiver that does not take it.")
     webhook_wait_seconds: float = Field(
         5.0, gt=0, description="How long to wait before the second try; the next waits are three times as long each."
+    )
+    hooks: Annotated[
+        dict[Annotated[str, AfterValidator(check_webhook_name)], HookSender] | None,
+        NoDecode,
+        BeforeValidator(_read_json),
+    ] = Field(
+        None,
+        description='Who may ask for trainings by signed hooks, as JSON: {"airflow": {"secret": "whsec_...", '
+        '"pipelines": ["bike"]}}; default: as `everfit hooks` keeps them in the home folder.',
+    )
+    max_hook_bytes: int = Field(1 << 20, ge=1024, description="Bytes that the body of one hook may hold.")
+    notify: Annotated[
+        dict[Annotated[str, AfterValidator(check_webhook_name)], Receiver], NoDecode, BeforeValidator(_read_json)
+    ] = Field(
+        {},
+        description='Who is told of what happens, by Apprise, as JSON: {"team": {"url": "slack://...", '
+        '"from": "warning"}}, or the address alone.',
+    )
+    public_url: str | None = Field(
+        None, description="Where people reach the service, such as https://ml.example.org; links in messages go there."
     )
     openlineage: str | None = Field(
         None, description="Where each run leaves OpenLineage events: a file, or an http(s) address."

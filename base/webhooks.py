@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import re
+import secrets
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -28,11 +29,18 @@ def _check_url(url: SecretStr) -> SecretStr:
     return url
 
 
-def _check_secret(secret: SecretStr) -> SecretStr:
+def check_secret(secret: SecretStr) -> SecretStr:
+    """Return one or several secrets, with a space between, as they are, if they are such.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is no secret; it is not repeated.
+    """
     if not secret.get_secret_value().split():
         raise ValueError("expected a secret such as whsec_ with the base64 of 24 to 64 random bytes")
     for one in secret.get_secret_value().split():
-        _read_secret(one)
+        read_secret(one)
     return secret
 
 
@@ -46,7 +54,7 @@ class Webhook(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: Annotated[SecretStr, AfterValidator(_check_url)]
-    secret: Annotated[SecretStr, AfterValidator(_check_secret)]
+    secret: Annotated[SecretStr, AfterValidator(check_secret)]
     events: tuple[WebhookEvent, ...] = EVENTS
 
     @property
@@ -75,16 +83,32 @@ class Webhook(BaseModel):
 
         Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
         """
-        signed = f"{message_id}.{timestamp}.{body}".encode()
-        digests = (
-            hmac.new(_read_secret(secret), signed, hashlib.sha256).digest()
+        signatures = (
+            sign_message(read_secret(secret), message_id, str(timestamp), body.encode())
             for secret in self.secret.get_secret_value().split()
         )
         return {
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+            "webhook-signature": " ".join(f"v1,{base64.b64encode(signature).decode()}" for signature in signatures),
         }
+
+
+def sign_message(secret: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:
+    """Return the signature ``v1`` of a message: 32 bytes, not yet written as base64."""
+    return hmac.new(secret, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+
+
+def draw_secret() -> str:
+    """Draw a secret of 256 random bits.
+
+    Examples
+    --------
+    >>> secret = draw_secret()
+    >>> secret[:6], len(read_secret(secret)), secret == draw_secret()
+    ('whsec_', 32, False)
+    """
+    return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def check_webhook_name(name: str) -> str:
@@ -100,7 +124,14 @@ def check_webhook_name(name: str) -> str:
     return name
 
 
-def _read_secret(text: str) -> bytes:
+def read_secret(text: str) -> bytes:
+    """Return the bytes of a secret such as ``whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD``.
+
+    Raises
+    ------
+    ValueError
+        If it is none; it is not repeated.
+    """
     try:
         secret = (
             base64.b64decode(text.removeprefix(_PREFIX) + "==", validate=False) if text.startswith(_PREFIX) else b""

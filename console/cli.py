@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from console.commands import (
+    alarms,
     approvals,
     batches,
     cards,
@@ -16,14 +17,19 @@ from console.commands import (
     data,
     experiments,
     features,
+    hooks,
     labels,
+    launches,
     ledger,
     model_files,
     models,
+    notices,
     reports,
     rollouts,
     tokens,
     traffic,
+    triggers,
+    watches,
     webhooks,
 )
 from console.options import CONTEXT, Json, example
@@ -188,10 +194,16 @@ for group in (
     labels,
     traffic,
     webhooks,
+    hooks,
+    notices,
     ledger,
+    triggers,
     rollouts,
     tokens,
     batches,
+    launches,
+    alarms,
+    watches,
 ):
     app.add_typer(group.app)
 

@@ -154,9 +154,7 @@ def _mean_losses(result: DemoResult) -> tuple[float | None, float | None]:
 
 
 def _drifted_share(drift: dict[str, Any]) -> float:
-    columns = drift.get("columns", [])
-    moved = [column for column in columns if column["distance"] >= column["threshold"]]
-    return len(moved) / max(1, len(columns))
+    return float(drift.get("share", 0.0))
 
 
 def _figure(value: float | None) -> str:

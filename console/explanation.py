@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from console.explained_approval import explain_approval, tell_moves
+from console.explained_grant import explain_grant
 from console.wording import as_sentence, tell_counts, tell_day, tell_figure, tell_moment, tell_names
 
 if TYPE_CHECKING:
     from base.judged import Candidates, Evaluation, Refit, Verdict
     from base.references import Snapshot, TrainingData, ValidatedData
-    from registry.tables import AliasMove, Decision, ModelVersion, Run
+    from registry.tables import AliasMove, Decision, Launch, ModelVersion, Run, TriggerRow
 
 _MOST_LISTED = 6
 _FEATURES_NAMED = 4
@@ -26,6 +27,8 @@ _BY_ITSELF = {
     "schedule": "because the schedule said so",
     "webhook": "because another system called for it",
     "staleness": "because the champion had become old",
+    "new_data": "because enough new data had come",
+    "code": "because the pipeline's definition or code had changed",
 }
 
 
@@ -47,6 +50,8 @@ class RunFacts:
     version: ModelVersion | None = None
     moves: tuple[AliasMove, ...] = ()
     later: tuple[Decision, ...] = field(default=())
+    launch: Launch | None = None
+    triggers: tuple[TriggerRow, ...] = ()
 
 
 def explain_run(facts: RunFacts) -> dict[str, str]:
@@ -58,6 +63,7 @@ def explain_run(facts: RunFacts) -> dict[str, str]:
     """
     paragraphs = {
         "Who asked": _explain_asking(facts),
+        "How it was granted": explain_grant(facts.launch, facts.triggers),
         "The data": _explain_data(facts),
         "What was tried": _explain_candidates(facts),
         "How it compared": _explain_comparison(facts),
@@ -71,12 +77,11 @@ def explain_run(facts: RunFacts) -> dict[str, str]:
 
 def explain_decision(decision: Decision) -> dict[str, str]:
     """Explain one entry of the ledger by itself, such as a suppressed trigger."""
-    inputs = decision.evidence.get("inputs", {})
     told = {
         "What was decided": f"{as_sentence(decision.kind)}: {decision.outcome}, by {decision.actor} on "
         f"{tell_moment(decision.decided_at)}. {as_sentence(decision.reason)}."
     }
-    if decision.kind == "trigger" and "alarm" in inputs:
+    if decision.kind == "trigger" and "window" in decision.evidence:
         told["What asked"] = _explain_alarm(decision)
     if rule := decision.evidence.get("rule"):
         parameters = ", ".join(f"{name} {value}" for name, value in rule["parameters"].items() if _is_short(value))
@@ -100,7 +105,7 @@ def _explain_asking(facts: RunFacts) -> str:
         return f"{actor} asked for this training on {when}{saying}{seen}"
     why = _BY_ITSELF.get(run.trigger, f"because of {run.trigger}")
     text = f"Nobody asked by hand: this training began on {when} {why}."
-    if facts.alarm is not None:
+    if facts.alarm is not None and "window" in facts.alarm.evidence:
         text += f" {_explain_alarm(facts.alarm)}"
     elif words:
         text += f" What was found: {words}."
@@ -108,7 +113,8 @@ def _explain_asking(facts: RunFacts) -> str:
 
 
 def _explain_alarm(alarm: Decision) -> str:
-    inputs, (start, stop) = alarm.evidence["inputs"], alarm.evidence["window"]
+    # The first version of the rule kept the figures with its inputs.
+    inputs, (start, stop) = {**alarm.evidence["inputs"], **alarm.evidence}, alarm.evidence["window"]
     span = f"from {tell_day(start)} to {tell_day(stop)}"
     found, expected = inputs.get("loss_found"), inputs.get("loss_expected")
     text = f"Monitoring looked at version {inputs['version']} and the {inputs['n_rows']:,} predictions that were served"

@@ -8,12 +8,10 @@ from base.errors import ArgumentError, EverfitError, nearest
 from console.installation import is_registry_new, open_registry, read_settings
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
-
     from console.output import Output
     from registry.tables import Decision
 
-KINDS = ("training", "trigger", "data", "gate", "approval", "promotion", "rollback", "rollout", "token")
+KINDS = ("training", "trigger", "data", "gate", "approval", "promotion", "rollback", "rollout", "token", "hook")
 _FEWEST_DIGITS = 12
 
 
@@ -114,12 +112,13 @@ def replay_command(*, pipeline: str | None, output: Output) -> None:
     VerdictsDiffer
         If a decision comes out otherwise.
     """
+    from monitoring.rulings_again import rule_again
     from registry.ledger_replay import replay_decisions
 
     registry = open_registry(read_settings())
     with registry.database.read() as session:
         _check_names(session, pipeline, None)
-    found = list(replay_decisions(registry, pipeline=pipeline, arbitrate=_arbitrate))
+    found = list(replay_decisions(registry, pipeline=pipeline, arbitrate=rule_again))
     output.table(
         ["entry", "pipeline", "kind", "run", "again", "what"],
         [
@@ -159,15 +158,6 @@ def name_rule(decision: Decision) -> str:
 def as_json(decision: Decision) -> dict[str, Any]:
     """The decision as a JSON document."""
     return decision.model_dump(mode="json")
-
-
-def _arbitrate(alarm: str | None, circumstances: dict[str, Any]) -> str:
-    from monitoring.arbiter import Circumstances, rule
-
-    now: datetime = circumstances["now"]
-    cooldown: timedelta = circumstances["cooldown"]
-    seen = Circumstances(now, circumstances["under_way"], circumstances["last_training"], cooldown)
-    return rule(alarm, seen).outcome
 
 
 def _check_names(session: Any, pipeline: str | None, kind: str | None) -> None:

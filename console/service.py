@@ -29,6 +29,7 @@ def serve_command(
         port=port,
         workers=workers,
         announce=lambda address: _announce(address, models, output),
+        desk="monitoring.desk:take",
     )
 
 

@@ -32,7 +32,7 @@ def create_command(
     from registry.store import open_registry as make_registry
     from registry.tokens import create_token
 
-    lifetime = None if expires is None else _read_duration("--expires", expires, least=timedelta(seconds=1))
+    lifetime = None if expires is None else read_duration("--expires", expires, least=timedelta(seconds=1))
     registry = make_registry(read_settings())
     with registry.database.write() as session:
         known = list_models(session)
@@ -82,7 +82,7 @@ def rotate_command(name: str, *, overlap: str, output: Output) -> None:
     """Give a token a new secret."""
     from registry.tokens import rotate_token
 
-    length = _read_duration("--overlap", overlap, least=timedelta(0))
+    length = read_duration("--overlap", overlap, least=timedelta(0))
     with open_registry(read_settings()).database.write() as session:
         issued = rotate_token(session, name, overlap=length, actor=name_person(), now=utc_now())
     output.say(f"The secret before is good for {overlap} more.")
@@ -123,7 +123,14 @@ def _describe(row: AccessToken, now: datetime) -> dict[str, Any]:
     }
 
 
-def _read_duration(option: str, text: str, *, least: timedelta) -> timedelta:
+def read_duration(option: str, text: str, *, least: timedelta) -> timedelta:
+    """Read what an option was given as a duration, such as ``90d`` or ``12 hours``.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none, or shorter than *least*.
+    """
     short = _SHORT.fullmatch(text.strip())
     try:
         found = parse_duration(f"{short[1]} {_UNITS[short[2]]}" if short else text)

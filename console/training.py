@@ -41,7 +41,7 @@ def train_command(
             )
     finally:
         take_expectations().close()
-    if result["outcome"] == "nothing new":
+    if result["outcome"] in ("nothing new", "merge", "suppress", "wait"):
         output.say(f"{result['model']}: {result['reason']}")
         output.result(result)
         return
@@ -94,7 +94,8 @@ def train_in_this_process(
             until_the_end.enter_context(use_server(settings, progress=step_done))
             from flows.continuous_training import continuous_training
         until_the_end.enter_context(steps_as_progress(step_done))
-        return continuous_training(pipeline, as_of=as_of, trigger="person", reason=reason, snapshot=snapshot)
+        result: Any = continuous_training(pipeline, as_of=as_of, trigger="person", reason=reason, snapshot=snapshot)
+        return dict(result)
 
 
 def _read_moment(as_of: str | None) -> datetime | None:

@@ -9,11 +9,13 @@ from base.errors import ArgumentError, nearest
 from console.installation import open_registry, read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlmodel import Session
 
     from console.explanation import RunFacts
     from console.output import Output
-    from registry.tables import Decision, Run
+    from registry.tables import Decision, Run, TriggerRow
 
 _WIDTH = 100
 
@@ -63,7 +65,7 @@ def gather_facts(session: Session, run: Run) -> RunFacts:
     from console.explanation import RunFacts
     from registry.ledger import list_decisions
     from registry.runs import list_steps
-    from registry.tables import AliasMove, ModelVersion
+    from registry.tables import AliasMove, Launch, ModelVersion, TriggerRow
 
     steps = {step.step: step.output for step in list_steps(session, run.id)}
     kinds: dict[str, tuple[str, Any]] = {
@@ -89,24 +91,36 @@ def gather_facts(session: Session, run: Run) -> RunFacts:
     if decisions:
         others = list_decisions(session, pipeline=run.pipeline, kind="trigger", limit=None)
         later = [each for each in others if each.sequence > decisions[0].sequence]
+    launch = session.exec(select(Launch).where(Launch.run_id == run.id).order_by(col(Launch.created_at).desc())).first()
+    triggers: list[TriggerRow] = []
+    if launch is not None:
+        went = select(TriggerRow).where(TriggerRow.launch == launch.id).order_by(col(TriggerRow.received_at))
+        triggers = list(session.exec(went))
     return RunFacts(
         run=run,
         granted=next((each for each in decisions if each.kind == "training"), None),
-        alarm=_find_alarm(session, run),
+        alarm=_find_alarm(session, run, triggers),
         decisions=tuple(decisions),
         version=version,
         moves=tuple(moves),
         later=tuple(later),
+        launch=launch,
+        triggers=tuple(triggers),
         **read,
     )
 
 
-def _find_alarm(session: Session, run: Run) -> Decision | None:
-    """Find the arbiter's ruling that asked for a run: the same moment, the same words."""
+def _find_alarm(session: Session, run: Run, triggers: Sequence[TriggerRow]) -> Decision | None:
+    """Find the arbiter's ruling on the alarm that a run came of; without launches: same moment, same words."""
     from registry.ledger import list_decisions
+    from registry.tables import Decision
 
     if run.trigger == "person":
         return None
+    for row in triggers:
+        ruled = None if row.decision is None else session.get(Decision, row.decision)
+        if ruled is not None and "window" in ruled.evidence:
+            return ruled
     for decision in list_decisions(session, pipeline=run.pipeline, kind="trigger", limit=None):
         asked = decision.evidence.get("inputs", {})
         same = asked.get("as_of") == run.parameters.get("as_of") and asked.get("alarm") == run.parameters.get("reason")

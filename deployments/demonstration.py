@@ -208,7 +208,7 @@ def replay(demo: Demonstration, service: str, *, start: datetime, stop: datetime
         while day < stop:
             day += timedelta(days=1)
             traffic.play(day, after_request=watch.look)
-            if (day - start - spec.extract.label_delay) % spec.monitor.window:
+            if (day - start - spec.extract.label_delay) % spec.monitor.period:
                 continue
             for window in drift_monitoring(name, until=day)["windows"]:
                 decisions[datetime.fromisoformat(window["start"])] = window

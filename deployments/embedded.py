@@ -15,6 +15,7 @@ from base.errors import EverfitError
 from base.pipeline import Pipeline
 from base.settings import Settings
 from deployments.child_process import ChildSpec, answers, child_environment
+from deployments.launching.duty import dispatching
 from deployments.prefect_server import prefect_environment, server_spec, server_url, use_client
 from deployments.registration import POOL, register_deployments
 from deployments.supervisor import Supervisor
@@ -86,7 +87,8 @@ def up(
             deployments = register_deployments(known)
             starting.wait()
             write_state(settings, addresses)
-            yield Embedded(addresses, deployments, supervisor, logs)
+            with dispatching(settings):
+                yield Embedded(addresses, deployments, supervisor, logs)
 
 
 def wait_for_signal() -> int:
@@ -135,6 +137,7 @@ def service_spec(settings: Settings) -> ChildSpec:
     return ChildSpec(
         name="prediction service",
         module="serving.server",
+        arguments=("monitoring.desk:take",),
         environment=child_environment(settings),
         is_healthy=lambda: answers(f"{address}/healthz"),
         host=settings.service_host,

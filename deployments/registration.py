@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from base.pipeline import Pipeline
+from base.schedules import INTERVAL_START, schedule_interval, schedule_kind
 from base.times import describe_duration
 from tasks.retraining import RETRAIN_EVENT, pipeline_resource
 
@@ -21,11 +22,9 @@ POOL = "everfit"
 TRAINING = "flows.continuous_training.continuous_training"
 MONITORING = "flows.drift_monitoring.drift_monitoring"
 BATCH = "flows.batch_prediction.batch_prediction"
-# Intervals are counted from a Monday in the past: a registration tomorrow must not shift them.
-_INTERVAL_START = datetime(2024, 1, 1, tzinfo=UTC)
 # As the flow's own defaults where the event says nothing. The value is rendered as JSON, so that a missing one
 # becomes null and stays null, where a plain template would make it the text "None" or "".
-_EVENT_PARAMETERS = {"as_of": "none", "trigger": "'drift'", "reason": "''"}
+_EVENT_PARAMETERS = {"as_of": "none", "trigger": "'drift'", "reason": "''", "launch": "none"}
 
 
 def register_deployments(
@@ -73,7 +72,8 @@ def register_deployments(
                 (batch, []),
             ):
                 flow = flows[path]
-                deployment_id = _deploy(client, flow, path, pipeline, schedules, pool)
+                limit = None if path == training else 1
+                deployment_id = _deploy(client, flow, path, pipeline, schedules, pool, limit)
                 if path == training:
                     _ensure_trigger(client, deployment_id, pipeline)
                 registered.append(f"{flow.name}/{pipeline.name}")
@@ -132,14 +132,23 @@ def _ensure_pool(client: SyncPrefectClient, name: str, worker_type: str | None, 
 
 def _training_schedules(pipeline: Pipeline) -> list[DeploymentScheduleCreate]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
     triggers = pipeline.spec.triggers
     if triggers.schedule is None:
         return []
+    schedule: CronSchedule | IntervalSchedule | RRuleSchedule
+    match schedule_kind(triggers.schedule):
+        case "cron":
+            schedule = CronSchedule(cron=triggers.schedule, timezone=triggers.timezone)
+        case "interval":
+            interval = schedule_interval(triggers.schedule)
+            schedule = IntervalSchedule(interval=interval, anchor_date=INTERVAL_START, timezone=triggers.timezone)
+        case "recurrence":
+            schedule = RRuleSchedule(rrule=triggers.schedule, timezone=triggers.timezone)
     return [
         DeploymentScheduleCreate(
-            schedule=CronSchedule(cron=triggers.schedule, timezone=triggers.timezone),
+            schedule=schedule,
             slug="training",
             parameters={"trigger": "schedule", "reason": f"schedule {triggers.schedule} ({triggers.timezone})"},
         )
@@ -153,7 +162,7 @@ def _monitoring_schedules(pipeline: Pipeline) -> list[DeploymentScheduleCreate]:
     window: timedelta = pipeline.spec.monitor.period
     return [
         DeploymentScheduleCreate(
-            schedule=IntervalSchedule(interval=window, anchor_date=_INTERVAL_START, timezone="UTC"), slug="monitoring"
+            schedule=IntervalSchedule(interval=window, anchor_date=INTERVAL_START, timezone="UTC"), slug="monitoring"
         )
     ]
 
@@ -165,6 +174,7 @@ def _deploy(
     pipeline: Pipeline,
     schedules: list[DeploymentScheduleCreate],
     pool: str,
+    limit: int | None,
 ) -> UUID:
     from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
     from prefect.exceptions import ObjectNotFound
@@ -184,10 +194,12 @@ def _deploy(
         "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
         "enforce_parameter_schema": True,
         "entrypoint": path,
-        # Two trainings of one pipeline have nothing to tell each other: the second waits for the first. A run
-        # that died does not hold its place for ever: the warm worker reports it as crashed.
-        "concurrency_limit": 1,
-        "concurrency_options": ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        # Two monitors of one pipeline have nothing to tell each other: the second waits for the first. Of trainings
+        # the arbiter lets one begin, and tells the others at once what they went into.
+        "concurrency_limit": limit,
+        "concurrency_options": None
+        if limit is None
+        else ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         "work_pool_name": pool,
         "pull_steps": [],
         "tags": ["everfit", pipeline.spec.task, f"window {window}"],
@@ -208,8 +220,8 @@ def _is_unchanged(before: DeploymentResponse, wanted: dict[str, Any]) -> bool:
         return False
     if before.parameter_openapi_schema != wanted["parameter_openapi_schema"]:
         return False
-    limit = None if before.global_concurrency_limit is None else before.global_concurrency_limit.limit
-    if (limit, before.concurrency_options) != (wanted["concurrency_limit"], wanted["concurrency_options"]):
+    found_limit = None if before.global_concurrency_limit is None else before.global_concurrency_limit.limit
+    if (found_limit, before.concurrency_options) != (wanted["concurrency_limit"], wanted["concurrency_options"]):
         return False
     fields = {"schedule", "active", "slug", "parameters"}
     found = [schedule.model_dump(mode="json", include=fields) for schedule in before.schedules]

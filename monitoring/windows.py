@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
+from base.class_codes import encode_labels
 from base.monitor_spec import MonitorSpec
+from features.fitted import load_states
 from features.plan import build_features
-from monitoring.drift import DriftPage, measure_drift
-from monitoring.performance import PerformanceReport, measure_performance
+from monitoring.drift import DriftPage, measure_drift, profile_reference
+from monitoring.performance import (
+    Estimate,
+    PerformanceReport,
+    estimate_performance,
+    measure_performance,
+    read_reference,
+)
 from registry.manifest import ModelManifest
 from registry.store import Registry
 from registry.tables import WindowRow
@@ -38,6 +48,7 @@ class WindowReport:
     performance: PerformanceReport
     outcome: Outcome
     reason: str
+    estimate: Estimate | None = None
 
 
 def check_window(
@@ -51,6 +62,8 @@ def check_window(
     until: datetime | None = None,
     label_delay: timedelta | None = None,
     with_page: bool = False,
+    trusted: Sequence[str] = (),
+    slices: Sequence[str] = (),
 ) -> WindowReport:
     """Check the served rows of [start, stop): have the features moved, and does the loss still hold?
 
@@ -63,31 +76,44 @@ def check_window(
         The moment of the check; default: when the window's last row has matured.
     label_delay : timedelta, optional
         The label horizon; default: as the model was trained.
+    trusted : sequence of str
+        Types that a fitted feature's state may hold; see :attr:`base.settings.Settings.trusted_types`.
+    slices : sequence of str
+        ``evaluate.slices``: columns by whose values the loss is measured too.
     """
     label_delay = manifest.label_delay if label_delay is None else label_delay
     until = stop + label_delay if until is None else until
     artifacts = registry.artifacts
     traffic = read_traffic(home, manifest.model, start=start, stop=stop, registry=registry)
     labels = read_label_versions(home, manifest.model, registry=registry)
-    performance = measure_performance(matured_rows(traffic, labels, label_delay=label_delay, until=until), manifest)
+    judged = matured_rows(traffic, labels, label_delay=label_delay, until=until)
+    reference = read_reference(manifest, artifacts)
+    performance = measure_performance(judged, manifest, reference=reference, slices=slices)
     before = read_served(home, manifest.model, start=start - DAYS_BEFORE, stop=stop, registry=registry)
     matured = matured_rows(before, labels, label_delay=label_delay, until=until)
     performance = performance.model_copy(update={"missing": describe_missing(measure_coverage(matured), start)})
     if len(traffic) < spec.min_rows:
         reason = f"{len(traffic):,} rows, expected at least {spec.min_rows:,}"
         return WindowReport(start, stop, len(traffic), None, performance, "too few rows", reason)
-    reference = pq.read_table(artifacts.local_path(manifest.reference)).to_pandas()
-    current = build_features(_inputs(traffic, manifest), manifest.plan, manifest.load_code(artifacts))
-    plan = manifest.plan
-    drift = measure_drift(reference, current, numeric=plan.numeric, categorical=plan.categorical, with_page=with_page)
+    plan, code = manifest.plan, manifest.load_code(artifacts)
+    fitted = load_states(artifacts, plan.states, code, trusted=trusted)
+    features = build_features(_inputs(traffic, manifest), plan, code, fitted)
+    drift = measure_drift(
+        profile_reference(manifest, artifacts),
+        features,
+        predictions=_answers(traffic, manifest),
+        labels=_labels(judged, manifest),
+        with_page=with_page,
+    )
     outcome, reason = judge_window(drift, performance, spec)
-    return WindowReport(start, stop, len(traffic), drift, performance, outcome, reason)
+    estimate = estimate_performance(traffic, manifest, reference, features=features)
+    return WindowReport(start, stop, len(traffic), drift, performance, outcome, reason, estimate)
 
 
 def judge_window(drift: DriftPage, performance: PerformanceReport, spec: MonitorSpec) -> tuple[Outcome, str]:
     """Say what a window calls for, with the figures."""
     report = drift.report
-    moved = f"{len(report.drifted)} of {len(report.columns)} features drifted"
+    moved = f"{len(report.drifted)} of {len(report.features)} features drifted"
     if report.drifted:
         moved += f" ({', '.join(report.drifted[:3])}{', …' if len(report.drifted) > 3 else ''})"
     if performance.increase is None:
@@ -157,3 +183,29 @@ def _inputs(traffic: pd.DataFrame, manifest: ModelManifest) -> pd.DataFrame:
         shown = shown_name(name)
         columns[name] = traffic[shown] if shown in traffic.columns else pd.Series([None] * len(traffic), dtype=object)
     return pd.DataFrame(columns)
+
+
+def _answers(traffic: pd.DataFrame, manifest: ModelManifest) -> pd.Series[Any]:
+    """Take what was answered as the reference holds it: the value, or the probability of the last class."""
+    n_classes = len(manifest.classes or ())
+    if n_classes < 3:
+        return traffic["prediction"]
+    if "probabilities" not in traffic:
+        return pd.Series(math.nan, index=traffic.index)
+    # Another version may have known other classes.
+    return traffic["probabilities"].map(
+        lambda row: row[-1] if isinstance(row, list | np.ndarray) and len(row) == n_classes else math.nan
+    )
+
+
+def _labels(judged: pd.DataFrame, manifest: ModelManifest) -> pd.Series[Any] | None:
+    """Take the labels that have come, named as the model's classes."""
+    values = judged.loc[judged["is_labelled"], "value"]
+    if values.empty:
+        return None
+    if manifest.classes is None:
+        numbers: pd.Series[Any] = pd.to_numeric(values, errors="coerce")
+        return numbers
+    codes = encode_labels(values, manifest.classes)
+    names = [manifest.classes[code] if code >= 0 else str(value) for code, value in zip(codes, values, strict=True)]
+    return pd.Series(names, index=values.index, dtype=object)

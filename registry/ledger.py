@@ -71,9 +71,10 @@ def append_decision(
         document["rule"] = rule.as_json()
     if inputs is not None:
         document["inputs"] = dict(inputs)
-    last = session.exec(select(Decision).order_by(col(Decision.sequence).desc()).limit(1)).first()
+    newest = select(Decision.sequence, Decision.digest).order_by(col(Decision.sequence).desc()).limit(1)
+    sequence, previous_digest = session.exec(newest).first() or (0, GENESIS)
     decision = Decision(
-        sequence=1 if last is None else last.sequence + 1,
+        sequence=sequence + 1,
         kind=as_text(kind),
         pipeline=pipeline,
         run_id=run_id,
@@ -82,7 +83,7 @@ def append_decision(
         actor=as_text(actor),
         evidence=as_document(document),
         decided_at=utc_now(),
-        previous_digest=GENESIS if last is None else last.digest,
+        previous_digest=previous_digest,
         digest="",
     )
     decision.digest = digest_decision(decision)

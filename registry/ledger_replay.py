@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
 from sqlmodel import Session, select
@@ -12,7 +11,6 @@ from sqlmodel import Session, select
 from base.artifacts import Artifact, ArtifactCorrupt, ArtifactMissing, ArtifactStore
 from base.documents import as_document
 from base.fingerprint import digest_package
-from base.times import parse_moment
 from registry.approval_replay import Told, replay_approval
 from registry.approvals import list_answers
 from registry.ledger import list_decisions
@@ -36,8 +34,8 @@ class Replayed:
         return self.answer == "differs"
 
 
-Arbitrate = Callable[[str | None, dict[str, Any]], str]
-"""Rules on an alarm under circumstances, and says what becomes of it: the arbiter, which lies a floor above."""
+Arbitrate = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
+"""Rules again by a rule on its inputs: the arbiter, which lies a floor above; None where the inputs were not kept."""
 
 
 def replay_decisions(
@@ -162,20 +160,18 @@ def _compare_promotion(decision: Decision, verdict: dict[str, Any], approval: To
 
 
 def _replay_arbiter(decision: Decision, arbitrate: Arbitrate) -> Replayed:
-    inputs = decision.evidence["inputs"]
-    if inputs.get("as_of") is None:
+    again = arbitrate(decision.evidence["rule"], decision.evidence["inputs"])
+    if again is None:
         return Replayed(decision, "cannot", "it was written before the ledger kept the arbiter's inputs")
-    last = inputs["last_training"]
-    circumstances = {
-        "now": parse_moment(inputs["as_of"]),
-        "under_way": inputs["under_way"],
-        "last_training": None if last is None else parse_moment(last),
-        "cooldown": timedelta(seconds=decision.evidence["rule"]["parameters"]["cooldown_seconds"]),
-    }
-    again = arbitrate(inputs["alarm"] if inputs["trigger"] else None, circumstances)
-    if again == decision.outcome:
-        return Replayed(decision, "identical", again)
-    return Replayed(decision, "differs", f"outcome: written {decision.outcome!r}, decided again {again!r}")
+    written = {"outcome": decision.outcome} | {name: decision.evidence.get(name) for name in again if name != "outcome"}
+    changed = [
+        f"{name}: written {_short(written[name])}, decided again {_short(value)}"
+        for name, value in as_document(again).items()
+        if written[name] != value
+    ]
+    if changed:
+        return Replayed(decision, "differs", "; ".join(changed))
+    return Replayed(decision, "identical", decision.outcome)
 
 
 def _rule(decision: Decision) -> str | None:

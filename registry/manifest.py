@@ -33,8 +33,9 @@ class ModelManifest(BaseModel):
 
     ``contract`` is the signature: what a request's rows must be. ``examples`` are a few real rows with the
     answers that training gave them, by which a loaded model is warmed and proven. ``reference`` holds a
-    sample of the test rows (inputs, target and prediction), against which drift is measured. ``personal_key`` names
-    the key under which personal values were hashed, where there are any.
+    sample of the test rows (inputs, target and prediction), against which drift is measured; ``profile`` is what a
+    check needs to know of it (:class:`monitoring.drift.profile.ReferenceProfile`; older versions have none).
+    ``personal_key`` names the key under which personal values were hashed, where there are any.
 
     ``metrics`` are those of the judged model. Where ``deployed`` is ``full``, that is the ``sibling``, trained without
     the newest rows and judged on them, while the model that serves was fitted by the same recipe on all rows up to
@@ -81,6 +82,7 @@ class ModelManifest(BaseModel):
     key: tuple[str, ...] = ()
     label_delay: timedelta = timedelta(0)
     log: LogSpec = LogSpec()
+    profile: Artifact | None = None
 
     def as_sibling(self) -> ModelManifest | None:
         """The manifest of the judged model, where another one is deployed; it has not seen the newest rows."""

@@ -19,6 +19,7 @@ from base.documents import as_document, as_text
 from base.errors import EverfitError
 from base.fingerprint import digest_document
 from base.times import utc_now
+from registry.launches import end_launch_of, mark_begun
 from registry.run_ends import find_end
 from registry.tables import PipelineVersion, Run, StepExecution
 
@@ -88,16 +89,20 @@ def begin_run(
     owner: str,
     lease: timedelta,
     prefect_run: str | None = None,
+    launch: str | None = None,
 ) -> tuple[Run, bool]:
     """Start a run, or take over the one whose process died; tell which (True: resumed).
 
     A dead run of the same pipeline version and parameters is resumed under its own id. A dead one of other
-    parameters or an older version is closed as what it is, and a new run starts.
+    parameters or an older version is closed as what it is, and a new run starts. The *launch* of which the run comes
+    has begun in the same transaction.
 
     Raises
     ------
     RunUnderWay
         If a live process is training this pipeline.
+    LaunchClosed
+        If the launch has ended.
     """
     now = utc_now()
     parameters = as_document(parameters)
@@ -112,10 +117,17 @@ def begin_run(
             current.lease_until = now + lease
             session.add(current)
             session.flush()
+            if launch is not None:
+                mark_begun(session, launch, current.id, now=now)
             return current, True
+    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    if launch is not None:
+        # Before the dead run is closed, which would end the launch that it was as well.
+        mark_begun(session, launch, run_id, now=now)
+    if current is not None:
         close_dead(session, current)
     run = Run(
-        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        id=run_id,
         pipeline=version.pipeline,
         pipeline_version=version.digest,
         parameters=parameters,
@@ -168,7 +180,7 @@ def renew_lease(session: Session, run_id: str, *, owner: str, lease: timedelta, 
 
 
 def finish_run(session: Session, run: Run, *, status: str, reason: str) -> None:
-    """Close a run: ``promoted``, ``kept``, ``refused`` or ``failed``, with the reason.
+    """Close a run, and the launch that it was: ``promoted``, ``kept``, ``refused`` or ``failed``, with the reason.
 
     Raises
     ------
@@ -183,6 +195,7 @@ def finish_run(session: Session, run: Run, *, status: str, reason: str) -> None:
     run.finished_at = utc_now()
     session.add(run)
     session.flush()
+    end_launch_of(session, run.id, status, now=run.finished_at)
 
 
 def list_runs(session: Session, *, pipeline: str | None = None, limit: int = 50) -> list[Run]:

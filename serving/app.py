@@ -13,6 +13,8 @@ from starlette.responses import Response
 
 from base.settings import Settings
 from registry.store import Registry
+from serving.hooks.descriptions import describe_hooks
+from serving.hooks.route import HookRoute
 from serving.operation.exchange import Receive, Scope, Send
 from serving.operation.metrics_route import MetricsRoute
 from serving.operation.operation import Operation
@@ -35,6 +37,7 @@ def create_app(
     models: Collection[str] | None = None,
     numbers: Path | None = None,
     is_replacement: bool = False,
+    desk: str | None = None,
 ) -> RequestScope:
     """Make the service that follows the champions of the registry's environment, as an ASGI application.
 
@@ -46,12 +49,15 @@ def create_app(
         Folder in which the workers of one service leave their numbers; default: there is only this one.
     is_replacement : bool
         Whether other workers answer already, so that this one may load its models first.
+    desk : str, optional
+        The function that takes what hooks ask for, such as ``monitoring.desk:take``; default: hooks are refused.
     """
     service = Service(settings, registry, models)
     operation = Operation(settings, registry, service, numbers=numbers, is_replacement=is_replacement)
     protocols = Protocols(service)
     predict = PredictRoute(service)
-    routed = _route(service, operation, protocols, predict)
+    hooks = HookRoute(settings, registry, operation.tallies, desk=desk)
+    routed = _route(service, operation, protocols, predict, hooks)
     return operation.wrap(_Dispatcher(routed, predict, protocols))
 
 
@@ -80,7 +86,9 @@ class _Dispatcher:
         await self._app(scope, receive, send)
 
 
-def _route(service: Service, operation: Operation, protocols: Protocols, predict: PredictRoute) -> Starlette:
+def _route(
+    service: Service, operation: Operation, protocols: Protocols, predict: PredictRoute, hooks: HookRoute
+) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         service.start()
@@ -94,6 +102,10 @@ def _route(service: Service, operation: Operation, protocols: Protocols, predict
     async def predict_rows(name: str) -> Response:
         """Predict rows; every answer is in the log before it is given."""
         return Direct(partial(predict, name=name))
+
+    async def take_hook(pipeline: str) -> Response:
+        """Take a signed hook, and say what the arbiter makes of it."""
+        return Direct(partial(hooks, pipeline=pipeline))
 
     routes = [
         Route("GET", "/healthz", models.tell_health, told.describe_health),
@@ -109,6 +121,7 @@ def _route(service: Service, operation: Operation, protocols: Protocols, predict
             labels.add_labels,
             lambda: told.describe_labels(describe_label_body()),
         ),
+        Route("POST", "/v1/hooks/{pipeline}", take_hook, describe_hooks),
         *protocol_routes(protocols),
     ]
     openapi = OpenApiRoute(routes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import Callable, Collection
 
 from base.errors import ArgumentError
@@ -25,6 +26,7 @@ def serve(
     port: int | None = None,
     workers: int | None = None,
     announce: Callable[[str], None] | None = None,
+    desk: str | None = None,
 ) -> None:
     """Serve the champions until SIGTERM or Ctrl-C, then answer what has been asked and return.
 
@@ -38,6 +40,8 @@ def serve(
         Processes that answer behind the one address, by default as the settings say; 1: this one.
     announce : callable, optional
         Is told the address when requests are answered there; default: it is logged.
+    desk : str, optional
+        The function that takes what hooks ask for, such as ``monitoring.desk:take``; default: hooks are refused.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def serve(
         if n_workers == 1:
             from serving.operation.worker import run_worker
 
-            run_worker(settings, listener, models=models, announce=lambda: (announce or _announce)(address))
+            run_worker(settings, listener, models=models, announce=lambda: (announce or _announce)(address), desk=desk)
         else:
             from serving.operation.supervisor import Workers, hold_address
 
@@ -74,6 +78,7 @@ def serve(
                 n_workers=n_workers,
                 models=models,
                 announce=lambda: (announce or _announce)(address),
+                desk=desk,
             ).run()
 
 
@@ -99,4 +104,5 @@ def _address(listener: socket.socket, protocol: str) -> str:
 
 
 if __name__ == "__main__":
-    serve(Settings())
+    # What lies on the floors above is named by whoever starts this.
+    serve(Settings(), desk=sys.argv[1] if len(sys.argv) > 1 else None)

@@ -14,7 +14,7 @@ from base.costs import row_costs
 from base.evaluate_spec import EvaluateSpec, MetricSpec
 from base.metrics import LOWER_IS_BETTER, Task, explain_unmeasured, measure
 from base.pipeline import PipelineSpec
-from base.resampled_metrics import resample_metrics
+from base.resampled_metrics import resample_metrics, within_range
 from base.user_code import UserCode
 from tasks.scored_rows import ScoredBy, ScoredRows
 from tasks.user_metrics import UserMetric, load_metrics
@@ -23,9 +23,6 @@ Draws = npt.NDArray[np.float64]
 
 # The same rows give the same interval, whatever was trained on them.
 _SEED = 20130101
-_SHARES = {"accuracy", "brier", "calibration_error", "f1", "macro_f1", "roc_auc", "macro_roc_auc"}
-_SHARES |= {"average_precision", "positive_share"}
-_NEVER_NEGATIVE = {"log_loss", "mae", "rmse", "mape"}
 
 
 @dataclass
@@ -149,7 +146,7 @@ def _add_intervals(
         bounds = None if value is None else _bounds(draws, value, blocks, evaluate)
         if value is None or bounds is None:
             continue
-        measured.intervals[metric_name] = _within_range(metric_name, bounds)
+        measured.intervals[metric_name] = within_range(metric_name, bounds)
         other = (measured.champion or {}).get(metric_name)
         if other is not None and metric_name in drawn["champion"]:
             gap = value - other
@@ -160,15 +157,6 @@ def _add_intervals(
 
 def _bounds(draws: Draws, value: float, blocks: Blocks, evaluate: EvaluateSpec) -> tuple[float, float] | None:
     return interval_of(draws, value, n_blocks=blocks.n_blocks, confidence=evaluate.confidence)
-
-
-def _within_range(metric: str, bounds: tuple[float, float]) -> tuple[float, float]:
-    low, high = bounds
-    if metric in _SHARES or metric in _NEVER_NEGATIVE or metric.startswith("pinball_"):
-        low = max(low, 0.0)
-    if metric in _SHARES and metric != "brier":
-        high = min(high, 1.0)
-    return low, high
 
 
 def uses_code(metrics: tuple[MetricSpec, ...]) -> bool:

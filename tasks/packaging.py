@@ -23,6 +23,7 @@ from base.user_code import UserCode
 from features.fitted import load_states
 from features.plan import frame_from_table, rows_from_frame
 from features.views import joined_types
+from monitoring.drift import store_profile
 from registry.manifest import ModelManifest, SiblingModel
 from registry.store import Registry
 from serving.loading.stored_rows import ANSWER, PREDICTION, probability_column
@@ -107,6 +108,7 @@ def package_model(
         }
         | ({} if sibling is None else {"deployed": "full", "sibling": _describe_sibling(sibling)})
     )
+    manifest = manifest.model_copy(update={"profile": store_profile(manifest, artifacts)})
     try:
         load_scorer(artifacts, manifest, trusted=trusted)
     except ModelDisagrees as error:

@@ -28,7 +28,9 @@ def pipeline_resource(pipeline: str) -> str:
     return f"everfit.pipeline.{pipeline}"
 
 
-def request_retraining(pipeline: str, *, as_of: datetime | None, trigger: str, reason: str) -> UUID:
+def request_retraining(
+    pipeline: str, *, as_of: datetime | None, trigger: str, reason: str, launch: str | None = None
+) -> UUID:
     """Ask for a training; when this returns, the server has taken the event.
 
     Prefect's own ``emit_event`` hands the event to a thread that sends it some time later, or never if the
@@ -49,7 +51,12 @@ def request_retraining(pipeline: str, *, as_of: datetime | None, trigger: str, r
         "event": RETRAIN_EVENT,
         "resource": {"prefect.resource.id": pipeline_resource(pipeline), "prefect.resource.name": pipeline},
         "related": [],
-        "payload": {"as_of": None if as_of is None else as_of.isoformat(), "trigger": trigger, "reason": reason},
+        "payload": {
+            "as_of": None if as_of is None else as_of.isoformat(),
+            "trigger": trigger,
+            "reason": reason,
+            **({} if launch is None else {"launch": launch}),
+        },
     }
     try:
         with get_client(sync_client=True) as client:

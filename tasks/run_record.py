@@ -29,7 +29,6 @@ from registry.pipelines import register_pipeline
 from registry.runs import (
     RUNNING,
     LeaseLost,
-    RunUnderWay,
     begin_run,
     finish_run,
     renew_lease,
@@ -41,7 +40,7 @@ from registry.tables import Run
 from registry.webhook_delivery import deliver_soon
 from tasks.execution import RunReference
 from tasks.refusal import ValidationRefused
-from tasks.run_evidence import ONE_RUN, grant_training, refusal_inputs, refusal_rule
+from tasks.run_evidence import grant_training, refusal_inputs, refusal_rule
 
 _RENEWALS_PER_LEASE = 4
 
@@ -58,6 +57,7 @@ def keep_run(
     reason: str,
     prefect_run: str | None,
     snapshot: str | None = None,
+    launch: str | None = None,
 ) -> Iterator[RunReference]:
     """Begin a run, or resume the one whose process died, and keep its lease until it ends.
 
@@ -69,6 +69,8 @@ def keep_run(
     ------
     RunUnderWay
         If a live process is training this pipeline.
+    LaunchClosed
+        If the *launch* of which the run would come has ended.
     """
     registry = open_registry(settings)
     version = register_pipeline(registry, pipeline)
@@ -90,6 +92,7 @@ def keep_run(
             owner=owner,
             lease=lease,
             prefect_run=prefect_run,
+            launch=launch,
         )
         if not is_resumed:
             grant_training(session, run, settings, name_actor(trigger))
@@ -129,35 +132,6 @@ def close_run(registry: Registry, run: RunReference, promotion: Promotion, reaso
             raise LeaseLost(run.id)
         status = approval_status(session, run.id) or ("promoted" if promotion.promoted else "kept")
         finish_run(session, row, status=status, reason=reason)
-
-
-def suppress_trigger(
-    registry: Registry, under_way: RunUnderWay, trigger: Trigger, reason: str, prefect_run: str | None
-) -> dict[str, Any]:
-    """Write down that a trigger came while a training was under way, and sum up what became of it.
-
-    Raises
-    ------
-    RunUnderWay
-        If a person asked: they wait for an answer, and get one.
-    """
-    if trigger == "person":
-        raise under_way
-    run = under_way.run
-    told = f"run {run.id} is under way, at step {run.step or 'extract'!r}; asked for: {reason or 'no reason given'}"
-    with registry.database.write() as session:
-        append_decision(
-            session,
-            kind="trigger",
-            pipeline=run.pipeline,
-            outcome="suppress",
-            reason=told,
-            actor=name_actor(trigger),
-            evidence={"trigger": trigger, "under_way": run.id, "prefect_run": prefect_run},
-            rule=ONE_RUN,
-            inputs={"trigger": trigger, "reason": reason, "under_way": run.id},
-        )
-    return {"run": None, "model": run.pipeline, "outcome": "suppress", "reason": told}
 
 
 def find_champion(registry: Registry, run: RunReference, model: str) -> ChampionReference:

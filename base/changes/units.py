@@ -103,6 +103,11 @@ def find_conversion(reference: ColumnProfile, current: ColumnProfile) -> tuple[s
     return chosen.name, chosen.factor
 
 
+def list_conversions() -> tuple[tuple[str, float, float], ...]:
+    """List the conversions that are known: name, factor, and what is added after it."""
+    return tuple((each.name, each.factor, each.offset) for each in _CONVERSIONS)
+
+
 def similarity(reference: Sequence[float], current: Sequence[float]) -> float:
     """Tell how alike two distributions are by their quantiles: 1 the same, 0 apart by their own width."""
     if not reference or not current:

@@ -6,7 +6,8 @@ from registry.tables.decisions import Decision
 from registry.tables.experiments import Experiment
 from registry.tables.model_files import ProofRow
 from registry.tables.models import Alias, AliasMove, ModelVersion, VersionTag
-from registry.tables.monitoring import WindowRow
+from registry.tables.monitoring import AlarmMemoryRow, AlarmMute, AlarmRow, WindowRow
+from registry.tables.notices import NoticeCursor, NoticeMute, NoticeRow
 from registry.tables.pipelines import PipelineRow, PipelineVersion
 from registry.tables.rollouts import Rollout, RolloutLook, RolloutReplica
 from registry.tables.runs import Run, StepExecution
@@ -17,6 +18,9 @@ from registry.tables.webhooks import WebhookDelivery
 
 __all__ = [
     "AccessToken",
+    "AlarmMemoryRow",
+    "AlarmMute",
+    "AlarmRow",
     "Alias",
     "AliasMove",
     "Approval",
@@ -26,6 +30,9 @@ __all__ = [
     "FeatureViewRow",
     "Launch",
     "ModelVersion",
+    "NoticeCursor",
+    "NoticeMute",
+    "NoticeRow",
     "PipelineRow",
     "PipelineVersion",
     "ProofRow",

@@ -8,11 +8,12 @@ from time import monotonic, time
 from serving.access.keyring import Grant, Keyring
 from serving.access.rates import RateLimiter, caller_of
 from serving.access.refusals import Header, send_problem
-from serving.access.routes import ADMIN
+from serving.access.routes import ADMIN, HOOKS
 from serving.operation.exchange import SCOPE_KEY, App, Exchange, Receive, Scope, Send
 from serving.operation.tallies import Tallies
 
 _MOST_ADDRESSES = 4096
+_SIGNATURE = b"webhook-signature"
 _STREAM = b"application/vnd.apache.arrow.stream"
 # The pages of this machine itself may ask a service that asks nobody for a token.
 _OWN_ORIGINS = ("localhost", "127.0.0.1", "[::1]")
@@ -67,10 +68,11 @@ class Gatekeeper:
             grant = None
             if self._keyring is not None:
                 grant = self._keyring.find(headers.get(b"authorization"))
-                if grant is None or not grant.allows(exchange.route, time()):
+                if grant is not None and grant.allows(exchange.route, time()):
+                    exchange.token = grant.name
+                    exchange.models = grant.models
+                elif exchange.route.template != HOOKS or _SIGNATURE not in headers:
                     return self._refuse_access(send, exchange, grant)
-                exchange.token = grant.name
-                exchange.models = grant.models
             elif b"origin" in headers and not _is_own(headers[b"origin"]):
                 detail = "a web page of another origin asks, and this service asks for no token; set EVERFIT_ACCESS=on"
                 return self._refuse(send, 403, detail, exchange, "foreign_origin")

@@ -8,6 +8,9 @@ from serving.operation.tallies import Tallies, Tally
 
 PREDICT, LABEL, VIEW, OPERATE, APPROVE, ADMIN = "predict", "label", "view", "operate", "approve", "admin"
 
+HOOKS = "/v1/hooks/{pipeline}"
+"""The address at which a signature may stand for a token; what answers there checks it."""
+
 # What may be asked without a token: whoever probes a process's health knows nothing but its address.
 _FREE = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 _OTHER = "other"
@@ -88,6 +91,8 @@ def classify(path: str, *, is_read: bool) -> tuple[str, str | None, str | None]:
     ('/v2/models/{name}/versions/{version}/infer', 'predict', 'trips')
     >>> classify("/v1/models/trips/versions/3/report", is_read=True)
     ('/v1/models/{name}/versions/{version}/report', 'view', 'trips')
+    >>> classify("/v1/hooks/trips", is_read=False)
+    ('/v1/hooks/{pipeline}', 'operate', 'trips')
     >>> classify("/wp-login.php", is_read=False)
     ('other', 'admin', None)
     """
@@ -100,6 +105,9 @@ def classify(path: str, *, is_read: bool) -> tuple[str, str | None, str | None]:
     parts = path.split("/")
     if len(parts) >= 4 and parts[1] in ("v1", "v2") and parts[2] == "models" and parts[3]:
         return _classify_model(parts, is_read)
+    if len(parts) == 4 and parts[1:3] == ["v1", "hooks"] and parts[3]:
+        # A pipeline's name is its model's, too.
+        return HOOKS, VIEW if is_read else OPERATE, parts[3]
     if len(parts) >= 3 and parts[1] == "v1" and parts[2] in ("rollouts", "approvals"):
         return f"/v1/{parts[2]}", VIEW if is_read else OPERATE if parts[2] == "rollouts" else APPROVE, None
     return _OTHER, VIEW if is_read else ADMIN, None

@@ -61,8 +61,11 @@ def measure_requests(tallies: Tallies) -> Iterator[Family]:
     refused = Family("everfit_refused_requests", "counter", "Requests refused before the service.", ("reason",))
     for reason, count in list(tallies.refusals.items()):
         refused.set(count, reason)
+    hooks = Family("everfit_hooks", "counter", "Hooks by what became of them.", ("outcome",))
+    for outcome, count in list(tallies.hooks.items()):
+        hooks.set(count, outcome)
     in_flight = Family("everfit_requests_in_flight", "gauge", "Requests that are being answered.")
-    yield from (requests, seconds, rows, refused, in_flight.set(tallies.in_flight))
+    yield from (requests, seconds, rows, refused, hooks, in_flight.set(tallies.in_flight))
 
 
 def measure_log(accounts: Accounts) -> Iterator[Family]:

@@ -69,6 +69,8 @@ class Workers:
         Holds the address, as :func:`hold_address` made it.
     announce : callable
         Is called when the first worker answers.
+    desk : str, optional
+        The function that takes what hooks ask for.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class Workers:
         n_workers: int,
         models: Collection[str] | None,
         announce: Callable[[], None],
+        desk: str | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
         self._models = models
+        self._desk = desk
         self._announce: Callable[[], None] | None = announce
         self._workers = [_Worker(number) for number in range(n_workers)]
         self._numbers = Path(tempfile.mkdtemp(prefix="everfit-numbers-"))
@@ -164,7 +168,17 @@ class Workers:
             is_first, has_answered = worker.number == 0, self._announce is None
             is_replacement = has_answered or worker.number > 0
             worker.process.stdin.write(
-                pickle.dumps((self._settings, self._models, self._numbers, is_first, is_replacement, not has_answered))
+                pickle.dumps(
+                    (
+                        self._settings,
+                        self._models,
+                        self._numbers,
+                        is_first,
+                        is_replacement,
+                        not has_answered,
+                        self._desk,
+                    )
+                )
             )
             worker.process.stdin.flush()
 

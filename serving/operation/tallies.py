@@ -48,12 +48,13 @@ class Tally:
 class Tallies:
     """All that one process counts of its requests; written by its event loop alone, read by anybody."""
 
-    __slots__ = ("by_template", "in_flight", "is_draining", "refusals", "rows")
+    __slots__ = ("by_template", "hooks", "in_flight", "is_draining", "refusals", "rows")
 
     def __init__(self) -> None:
         self.by_template: dict[str, Tally] = {}
         self.rows: dict[tuple[str, str], int] = {}
         self.refusals: dict[str, int] = {}
+        self.hooks: dict[str, int] = {}
         self.in_flight = 0
         self.is_draining = False
 
@@ -64,6 +65,10 @@ class Tallies:
     def refuse(self, reason: str) -> None:
         """Count a request that was refused before the service saw it."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def count_hook(self, outcome: str) -> None:
+        """Count a hook by what became of it."""
+        self.hooks[outcome] = self.hooks.get(outcome, 0) + 1
 
     def add_rows(self, model: str, path: str, n_rows: int) -> None:
         """Count rows that were answered."""

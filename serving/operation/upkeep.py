@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 @dataclass
 class _Duty:
     what: str
-    work: Callable[[], None]
+    work: Callable[[], object]
     seconds: float
     due: float = 0.0
     has_failed: bool = False
@@ -28,7 +28,7 @@ class Upkeep:
         self._duties: list[_Duty] = []
         self._background = Background(self._run, name="everfit-upkeep")
 
-    def add(self, what: str, work: Callable[[], None], *, seconds: float) -> None:
+    def add(self, what: str, work: Callable[[], object], *, seconds: float) -> None:
         """Have something done every *seconds*; *what* names it in the log, as in ``reading the tokens``."""
         self._duties.append(_Duty(what, work, seconds))
 

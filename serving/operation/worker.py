@@ -49,6 +49,7 @@ def run_worker(
     is_replacement: bool = False,
     create: bool = True,
     announce: Callable[[], None],
+    desk: str | None = None,
 ) -> None:
     """Answer what comes to a listener until SIGTERM or Ctrl-C, then what has been asked, and return.
 
@@ -64,6 +65,8 @@ def run_worker(
         Whether a registry that is not there is made; where this service has answered before, it is away.
     announce : callable
         Is called when requests are answered.
+    desk : str, optional
+        The function that takes what hooks ask for.
     """
     # Set before scikit-learn starts its threads: they spin while they wait, and the scorer is one of many.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -75,7 +78,7 @@ def run_worker(
     from serving.app import create_app
 
     registry = open_registry(settings, create=create)
-    app = create_app(settings, registry, models=models, numbers=numbers, is_replacement=is_replacement)
+    app = create_app(settings, registry, models=models, numbers=numbers, is_replacement=is_replacement, desk=desk)
     config = uvicorn.Config(
         app,
         http=guarded_protocol(
@@ -198,7 +201,7 @@ def _main() -> None:
     """Run as a child of :mod:`serving.operation.supervisor`: its orders come by the standard input, settings first."""
     host, port, ready_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     # Pickled by the parent, which is this very program: settings hold secrets, and an argument is read by anybody.
-    settings, models, numbers, is_first, is_replacement, create = pickle.load(sys.stdin.buffer)
+    settings, models, numbers, is_first, is_replacement, create, desk = pickle.load(sys.stdin.buffer)
 
     def end_with_parent() -> None:
         # Not through the buffered stream: its lock, held here for ever, keeps the interpreter from ending in peace.
@@ -223,6 +226,7 @@ def _main() -> None:
             is_replacement=is_replacement,
             create=create,
             announce=announce,
+            desk=desk,
         )
 
 

@@ -38,6 +38,7 @@ def train(
     as_of: datetime | None = None,
     trigger: Literal["person", "schedule", "drift", "performance", "webhook"] = "person",
     reason: str = "",
+    launch: str | None = None,
 ) -> dict:
     """Train, in a manner of speaking."""
     get_run_logger().info("training in process %s with %s threads", os.getpid(), os.environ.get("OMP_NUM_THREADS"))

@@ -62,7 +62,9 @@ def test_every_flow_gets_a_deployment_with_its_schedule_parameters_and_trigger(
     assert [schedule["schedule"]["cron"] for schedule in training["schedules"]] == ["0 5 * * 1"]
     assert [schedule["schedule"]["timezone"] for schedule in training["schedules"]] == ["Europe/Berlin"]
     assert [schedule["schedule"]["interval"] for schedule in monitoring["schedules"]] == [7 * 86400]
-    assert set(training["parameter_openapi_schema"]["properties"]) == {"pipeline", "as_of", "trigger", "reason"}
+    properties = {"pipeline", "as_of", "trigger", "reason", "launch"}
+    assert set(training["parameter_openapi_schema"]["properties"]) == properties
+    assert (training["global_concurrency_limit"], monitoring["global_concurrency_limit"]["limit"]) == (None, 1)
     (automation,) = described["automations"]
     assert automation["trigger"]["expect"] == ["everfit.retrain.requested"]
     assert automation["trigger"]["match"] == {"prefect.resource.id": "everfit.pipeline.described"}
@@ -165,7 +167,13 @@ def test_an_event_starts_a_run_with_what_it_says(
 
     (run,) = wait_until(lambda: _runs(client, name), lambda runs: len(runs) > 0)
     expected = None if as_of is None else as_of.isoformat()
-    assert run.parameters == {"pipeline": name, "as_of": expected, "trigger": trigger, "reason": reason}
+    assert run.parameters == {
+        "pipeline": name,
+        "as_of": expected,
+        "trigger": trigger,
+        "reason": reason,
+        "launch": None,
+    }
 
 
 def test_an_event_without_a_payload_starts_a_run_with_the_usual_parameters(
@@ -182,7 +190,7 @@ def test_an_event_without_a_payload_starts_a_run_with_the_usual_parameters(
     client.request("POST", "/events", json=[event])
 
     (run,) = wait_until(lambda: _runs(client, "bare"), lambda runs: len(runs) > 0)
-    assert run.parameters == {"pipeline": "bare", "as_of": None, "trigger": "drift", "reason": ""}
+    assert run.parameters == {"pipeline": "bare", "as_of": None, "trigger": "drift", "reason": "", "launch": None}
 
 
 def test_a_request_that_no_server_takes_is_an_error(prefect_server: TestServer) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from base.actors import name_person
 from base.definition import read_pipeline
 from registry.ledger import list_decisions
 from registry.models import list_versions
@@ -48,7 +49,7 @@ def test_a_run_leaves_what_a_person_would_look_at(trainings: Trainings, registry
 
 
 @pytest.mark.parametrize(("trigger", "code"), [("person", 4), ("drift", 0), ("schedule", 0)])
-def test_a_second_training_of_one_pipeline_is_suppressed_or_told(
+def test_a_second_training_of_one_pipeline_is_merged_or_told(
     trigger: str, code: int, trainings: Trainings, registry: Registry, tmp_path: Path
 ) -> None:
     definition = write_pipeline(tmp_path / "trips", make_trips())
@@ -65,9 +66,11 @@ def test_a_second_training_of_one_pipeline_is_suppressed_or_told(
         decisions = list_decisions(session)
         assert list_versions(session) == []
     assert (run.id, run.status) == (live.id, "running")
-    expected = [] if trigger == "person" else [("trigger", "suppress", f"trigger {trigger}")]
-    assert [(decision.kind, decision.outcome, decision.actor) for decision in decisions] == expected
-    assert all("loss +12 %" in decision.reason and live.id in decision.reason for decision in decisions)
+    (decision,) = decisions
+    assert (decision.kind, decision.outcome) == ("trigger", "merge")
+    assert decision.actor == (name_person() if trigger == "person" else f"trigger {trigger}")
+    assert live.id in decision.reason
+    assert decision.evidence["inputs"]["wish"]["reason"] == "loss +12 %"
 
 
 def test_what_asked_for_a_training_stands_in_its_record(

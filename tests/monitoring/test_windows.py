@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from base.monitor_spec import MonitorSpec
 from base.settings import Settings
-from monitoring.drift import ColumnDrift, DriftPage, DriftReport
+from monitoring.drift import ColumnFinding, DriftPage, DriftReport
 from monitoring.performance import PerformanceReport
 from monitoring.windows import check_window, due_windows, judge_window, list_windows
 from registry.store import Registry, open_registry
 from registry.tables import WindowRow
 from tests.monitoring.traffic import serve
-from tests.pipelines import Trained, make_pipeline, make_trips, train
+from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 
 DAY = timedelta(days=1)
 WEEK = 7 * DAY
@@ -172,9 +172,16 @@ def test_a_window_is_judged_by_its_loss_first(
     n_drifted: int, loss: float | None, spec: dict[str, float], outcome: str, words: str
 ) -> None:
     columns = tuple(
-        ColumnDrift(column=f"x{order}", method="wasserstein", distance=0.9 - order / 10, threshold=0.1)
-        if order < n_drifted
-        else ColumnDrift(column=f"x{order}", method="wasserstein", distance=0.01, threshold=0.1)
+        ColumnFinding(
+            column=f"x{order}",
+            kind="numeric",
+            n_reference=100,
+            n_current=100,
+            statistic=0.5,
+            p_value=1e-9 if order < n_drifted else 0.5,
+            effect=0.9 - order / 10,
+            effect_name="wasserstein",
+        )
         for order in range(4)
     )
     drift = DriftPage(DriftReport(columns=columns, not_measured={}, n_reference=100, n_current=100), None)
@@ -285,3 +292,39 @@ def test_rows_that_lack_an_input_are_checked_all_the_same(trained: tuple[Trained
 
     assert report.drift is not None
     assert report.drift.report.not_measured == {"passengers": "no value in the window"}
+
+
+def test_predictions_and_labels_that_moved_are_told_beside_the_features(
+    trained: tuple[Trained, Settings], home: Path
+) -> None:
+    model, settings = trained
+    near = make_trips(24 * 7, seed=5, start="2013-02-01").assign(distance=3.0, late=False)
+    serve(home, open_registry(settings), model.manifest, near)
+
+    report = _check(trained, home, _at(2, 1)).drift.report
+
+    prediction, label = report.find("prediction", "prediction"), report.find("late", "label")
+    assert (prediction.direction, prediction.p_value < 1e-6) == ("down", True)
+    assert (label.has_drifted, label.n_current, label.gone_categories) == (True, 168, ("True",))
+    assert "distance" in report.drifted
+
+
+def test_a_model_with_fitted_features_is_checked(tmp_path: Path) -> None:
+    features = """
+import pandas as pd
+
+class Rank:
+    def fit(self, frame, target):
+        self.mean = float(frame["distance"].mean())
+    def transform(self, frame):
+        return frame.assign(beyond=frame["distance"] - self.mean)
+"""
+    settings = Settings(home=tmp_path / "home")
+    definition = define(prepare={"features": [], "fitted": ["features:Rank"]})
+    pipeline = make_pipeline(tmp_path / "trips", make_trips(600), definition, features=features)
+    model = train(pipeline, settings)
+    serve(settings.home, open_registry(settings), model.manifest, make_trips(24 * 7, seed=5, start="2013-02-01"))
+
+    report = _check((model, settings), settings.home, _at(2, 1))
+
+    assert report.drift.report.find("beyond") is not None

@@ -29,7 +29,8 @@ def wait_until(is_true: Callable[[], Any], what: str) -> None:
 @contextmanager
 def open_client(settings: Settings, registry: Registry, *, models: list[str] | None = None) -> Iterator[TestClient]:
     """Run the application in this process."""
-    with TestClient(create_app(settings, registry, models=models), raise_server_exceptions=False) as client:
+    app = create_app(settings, registry, models=models, desk="monitoring.desk:take")
+    with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
 

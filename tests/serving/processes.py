@@ -26,7 +26,12 @@ from pathlib import Path
 from base.settings import Settings
 from serving.server import serve
 
-serve(Settings(home=Path(sys.argv[1])), port=0, announce=lambda address: print(address, flush=True))
+serve(
+    Settings(home=Path(sys.argv[1])),
+    port=0,
+    announce=lambda address: print(address, flush=True),
+    desk="monitoring.desk:take",
+)
 """
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlmodel import select
@@ -16,14 +14,14 @@ from sqlmodel import select
 from base.pipeline import Pipeline
 from base.settings import Settings
 from monitoring.windows import list_windows
+from registry.launches import list_launches
 from registry.ledger import first_broken_link, list_decisions
 from registry.pipelines import register_pipeline
 from registry.runs import begin_run, finish_run, this_process
 from registry.store import Registry, open_registry
-from registry.tables import Decision, Run, WindowRow
+from registry.tables import Decision, Launch, Run, WindowRow
 from tasks import drift_detection
-from tasks.drift_detection import CheckedWindow, detect_drift, find_circumstances
-from tasks.retraining import RequestNotTaken
+from tasks.drift_detection import CheckedWindow, detect_drift
 from tests.monitoring.traffic import serve
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 from tests.processes import run_at_once, start_process
@@ -64,6 +62,11 @@ class Home:
             assert first_broken_link(session) is None
             return [decision for decision in reversed(list_decisions(session)) if decision.kind == "trigger"]
 
+    def launches(self) -> list[Launch]:
+        """Return the trainings that were granted."""
+        with self.registry.database.read() as session:
+            return list_launches(session)
+
     def run(self, as_of: datetime | None, *, status: str | None, owner: str | None = None) -> None:
         """Record a run, as if a training had begun; it has ended where there is a *status*."""
         version = register_pipeline(self.registry, self.pipeline)
@@ -80,19 +83,6 @@ class Home:
                 finish_run(session, run, status=status, reason="a test wants it")
 
 
-class Requests:
-    """Takes requests for trainings in the place of Prefect's server."""
-
-    def __init__(self, then: Callable[[datetime], None] | None = None) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self._then = then
-
-    def __call__(self, pipeline: str, *, as_of: datetime, trigger: str, reason: str) -> None:
-        self.asked.append({"pipeline": pipeline, "as_of": as_of, "trigger": trigger, "reason": reason})
-        if self._then is not None:
-            self._then(as_of)
-
-
 @pytest.fixture
 def home(settings: Settings, registry: Registry, tmp_path: Path) -> Home:
     pipeline = make_pipeline(tmp_path / "trips", make_trips(600), _SECTIONS)
@@ -100,29 +90,21 @@ def home(settings: Settings, registry: Registry, tmp_path: Path) -> Home:
     return Home(pipeline, settings, registry, trained)
 
 
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
-    taken = Requests()
-    monkeypatch.setattr(drift_detection, "request_retraining", taken)
-    return taken
-
-
 def _at(day: int) -> datetime:
     return datetime(2013, 2, day, tzinfo=UTC)
 
 
-def test_a_healthy_window_asks_for_nothing(home: Home, requests: Requests) -> None:
+def test_a_healthy_window_asks_for_nothing(home: Home) -> None:
     home.serve(1, noise=0.1)
 
     (window,) = home.detect(_at(9))
 
-    assert (window.report.outcome, window.ruling.outcome) == ("healthy", "none")
-    assert requests.asked == []
+    assert (window.report.outcome, window.decision[0]) == ("healthy", "none")
     assert [row.outcome for row in home.windows()] == ["healthy"]
     assert home.decisions() == []
 
 
-def test_a_bad_window_asks_once_for_a_training_as_of_its_labels(home: Home, requests: Requests) -> None:
+def test_a_bad_window_asks_once_for_a_training_as_of_its_labels(home: Home) -> None:
     home.serve(1, noise=0.9)
 
     (window,) = home.detect(_at(9))
@@ -130,17 +112,15 @@ def test_a_bad_window_asks_once_for_a_training_as_of_its_labels(home: Home, requ
 
     assert again == []
     assert window.report.outcome == "performance"
-    assert [(ask["pipeline"], ask["as_of"], ask["trigger"]) for ask in requests.asked] == [
-        ("trips", _at(9), "performance")
-    ]
-    assert requests.asked[0]["reason"] == window.report.reason
+    (launch,) = home.launches()
+    assert (launch.kind, launch.as_of, launch.reason) == ("performance", _at(9), window.report.reason)
     (decision,) = home.decisions()
     assert (decision.outcome, decision.actor) == ("start", "monitoring")
     assert decision.evidence["window"] == ["2013-02-01T00:00:00+00:00", "2013-02-08T00:00:00+00:00"]
     assert decision.evidence["page"] is not None
 
 
-def test_windows_that_were_missed_are_checked_in_their_order(home: Home, requests: Requests) -> None:
+def test_windows_that_were_missed_are_checked_in_their_order(home: Home) -> None:
     home.serve(3, noise=0.1)
 
     checked = home.detect(_at(23))
@@ -170,93 +150,63 @@ def test_a_model_without_a_champion_has_no_windows(settings: Settings, registry:
     ids=["under way", "kept", "promoted", "failed", "refused", "trained before", "trained on all"],
 )
 def test_a_training_of_the_same_data_is_not_asked_for_twice(
-    as_of: datetime | None, status: str | None, ruling: str, home: Home, requests: Requests
+    as_of: datetime | None, status: str | None, ruling: str, home: Home
 ) -> None:
     home.serve(1, noise=0.9)
     home.run(as_of, status=status)
 
     (window,) = home.detect(_at(9))
 
-    assert window.ruling.outcome == ruling
-    assert len(requests.asked) == (1 if ruling == "start" else 0)
+    assert window.decision[0] == ruling
+    assert len(home.launches()) == (1 if ruling == "start" else 0)
     assert [decision.outcome for decision in home.decisions()] == [ruling]
 
 
-def test_a_run_whose_process_died_holds_nothing_up(home: Home, requests: Requests) -> None:
+def test_a_run_whose_process_died_holds_nothing_up(home: Home) -> None:
     home.serve(1, noise=0.9)
     host = this_process().rpartition(":")[0].rpartition(":")[0]
     home.run(_at(5), status=None, owner=f"{host}:999999:1")
 
     (window,) = home.detect(_at(9))
 
-    assert window.ruling.outcome == "start"
+    assert window.decision[0] == "start"
     with home.registry.database.read() as session:
         assert session.exec(select(Run).where(Run.under_way == "trips")).first() is not None
 
 
 def test_the_cooldown_counts_from_the_moment_of_the_data(home: Home) -> None:
+    home.serve(1, noise=0.9)
     spec = home.pipeline.spec
     triggers = spec.triggers.model_copy(update={"cooldown": timedelta(days=14)})
     pipeline = home.pipeline.model_copy(update={"spec": spec.model_copy(update={"triggers": triggers})})
 
-    found = find_circumstances(home.registry, pipeline, _at(9))
+    (window,) = detect_drift(pipeline, home.registry, home.settings, until=_at(9))
 
-    assert found.last_training == datetime(2013, 1, 27, tzinfo=UTC)
-    assert found.cooldown == timedelta(days=14)
-    assert found.under_way is None
+    assert window.decision == ("suppress", "trained as of 2013-01-27 00:00, less than the cooldown of 2 weeks ago")
 
 
-def test_a_request_that_is_not_taken_leaves_the_window_due(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    home.serve(2, noise=0.9)
-
-    def refuse(pipeline: str, **_: Any) -> None:
-        raise RequestNotTaken(pipeline, "connection refused")
-
-    monkeypatch.setattr(drift_detection, "request_retraining", refuse)
-    with pytest.raises(RequestNotTaken, match="ask again"):
-        home.detect(_at(16))
-
-    assert home.windows() == []
-    assert home.decisions() == []
-    taken = Requests()
-    monkeypatch.setattr(drift_detection, "request_retraining", taken)
-    home.detect(_at(16))
-    assert [ask["as_of"] for ask in taken.asked] == [_at(9), _at(16)]
-
-
-def test_a_monitor_that_dies_after_asking_does_not_ask_for_a_second_training(
-    home: Home, requests: Requests, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("place", ["take_within", "keep_asking"])
+def test_a_monitor_that_dies_leaves_the_window_due_and_its_alarm_unasked_together(place: str, home: Home) -> None:
     home.serve(1, noise=0.9)
-    asked = tmp_path / "asked"
-
-    def begin_and_die(as_of: datetime) -> None:
-        asked.touch()
-        home.run(as_of, status="kept")  # the training that was asked for, begun and ended elsewhere
-        os.kill(os.getpid(), signal.SIGKILL)
 
     def monitor() -> None:
-        vars(drift_detection)["request_retraining"] = Requests(begin_and_die)
+        vars(drift_detection)[place] = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         home.detect(_at(9))
 
     child = start_process(monitor)
     child.join(60)
 
     assert child.exitcode == -signal.SIGKILL
-    assert asked.exists()
-    assert home.windows() == []
+    assert (home.windows(), home.decisions(), home.launches()) == ([], [], [])
     (window,) = home.detect(_at(9))
-    assert window.ruling.outcome == "suppress"
-    assert requests.asked == []
-    assert len(home.windows()) == 1
+    assert window.decision[0] == "start"
+    assert (len(home.windows()), len(home.launches())) == (1, 1)
 
 
 def test_two_monitors_at_once_record_each_window_once(home: Home, tmp_path: Path) -> None:
     home.serve(2, noise=0.9)
 
     def monitor(number: int) -> list[str]:
-        taken = Requests()
-        vars(drift_detection)["request_retraining"] = taken
         registry = open_registry(home.settings)
         checked = detect_drift(home.pipeline, registry, home.settings, until=_at(16))
         return [window.report.start.isoformat() for window in checked]
@@ -265,11 +215,12 @@ def test_two_monitors_at_once_record_each_window_once(home: Home, tmp_path: Path
 
     assert sorted(found[0] + found[1]) == [_at(1).isoformat(), _at(8).isoformat()]
     assert [row.start for row in home.windows()] == [_at(1), _at(8)]
-    assert [decision.outcome for decision in home.decisions()] == ["start", "start"]
+    assert [decision.outcome for decision in home.decisions()] == ["start", "merge"]
+    assert len(home.launches()) == 1
 
 
 def test_a_window_that_was_recorded_meanwhile_is_left_to_who_did_it(
-    home: Home, requests: Requests, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.serve(1, noise=0.9)
     monkeypatch.setattr(drift_detection, "_is_checked", lambda *_: False)

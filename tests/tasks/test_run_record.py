@@ -12,15 +12,14 @@ from base.database import DatabaseBusy
 from base.errors import DataRefused, Fault, RunFailed
 from base.judged import Promotion
 from base.pipeline import Pipeline
-from base.references import Trigger
 from base.settings import Settings
 from registry.ledger import list_decisions
 from registry.models import ROLLBACK, alias_history, roll_back
-from registry.runs import LeaseLost, RunUnderWay, list_runs
+from registry.runs import LeaseLost, list_runs
 from registry.store import Registry
 from registry.tables import Run
 from tasks import run_record
-from tasks.run_record import close_run, find_champion, keep_run, name_actor, suppress_trigger
+from tasks.run_record import close_run, find_champion, keep_run, name_actor
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 
 _REFUSED = DataRefused("the table", [Fault("age", "text", "number")], "Mend it.")
@@ -101,34 +100,6 @@ def test_a_run_that_comes_to_its_end_says_what_became_of_its_model(
     with registry.database.read() as session:
         closed = session.get_one(Run, run.id)
     assert (closed.status, closed.reason) == (status, "since a test wants it")
-
-
-def test_a_person_hears_of_a_run_under_way(pipeline: Pipeline, settings: Settings, registry: Registry) -> None:
-    with _keep(pipeline, settings), pytest.raises(RunUnderWay) as told, _keep(pipeline, settings):
-        pytest.fail("two at once")
-
-    with pytest.raises(RunUnderWay):
-        suppress_trigger(registry, told.value, "person", "", None)
-    with registry.database.read() as session:
-        assert list_decisions(session, kind="trigger") == []
-
-
-@pytest.mark.parametrize("trigger", ["schedule", "drift", "performance", "webhook"])
-def test_a_trigger_during_a_run_is_suppressed_in_writing(
-    trigger: Trigger, pipeline: Pipeline, settings: Settings, registry: Registry
-) -> None:
-    with _keep(pipeline, settings) as run, pytest.raises(RunUnderWay) as told, _keep(pipeline, settings):
-        pytest.fail("two at once")
-
-    summary = suppress_trigger(registry, told.value, trigger, "loss +12 %", "flow-run-7")
-
-    with registry.database.read() as session:
-        (decision,) = list_decisions(session, kind="trigger")
-    assert (decision.kind, decision.outcome, decision.actor) == ("trigger", "suppress", f"trigger {trigger}")
-    assert decision.evidence["inputs"] == {"trigger": trigger, "reason": "loss +12 %", "under_way": run.id}
-    assert decision.evidence["prefect_run"] == "flow-run-7"
-    assert "loss +12 %" in decision.reason
-    assert summary["outcome"] == "suppress"
 
 
 def test_the_champion_of_a_resumed_run_is_the_one_before_its_own(

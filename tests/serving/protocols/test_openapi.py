@@ -34,17 +34,24 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             yield path, method, operation
 
 
+def _good(responses: dict[str, Any]) -> str:
+    """The status of an answer that refuses nothing: what a hook asks for is only taken."""
+    (status,) = {"200", "202"} & responses.keys()
+    return status
+
+
 def test_every_address_tells_what_it_answers_and_how_it_refuses(document: dict[str, Any]) -> None:
     for path, method, operation in _operations(document):
         responses = operation["responses"]
-        assert responses["200"]["content"], path
+        good = _good(responses)
+        assert responses[good]["content"], path
         if path not in FREE:
             assert {"401", "403", "429", "503"} <= responses.keys(), path
         if method == "post":
             assert {"400", "404", "408", "413", "415", "422", "500"} <= responses.keys(), path
             assert operation["requestBody"]["content"], path
         for status, response in responses.items():
-            if status != "200" and not (path in FREE and status == "503"):
+            if status != good and not (path in FREE and status == "503"):
                 assert list(response["content"]) == ["application/problem+json"], (path, status)
 
 
@@ -68,15 +75,14 @@ def test_the_examples_of_bodies_are_answered(client: TestClient, document: dict[
     for path, method, operation in _operations(document):
         for media_type, each in operation.get("requestBody", {}).get("content", {}).items():
             if "example" in each and method == "post":
-                sent: Any = (
-                    {"json": each["example"]} if media_type == "application/json" else {"content": each["example"]}
-                )
-                address = path.format(name="trips", version="1")
+                sent: Any = {"json": each["example"]} if media_type.endswith("json") else {"content": each["example"]}
+                address = path.format(name="trips", version="1", pipeline="trips")
 
                 answer = client.post(address, headers={"content-type": media_type}, **sent)
 
-                assert answer.status_code == 200, (path, media_type, answer.text)
-                answered = operation["responses"]["200"]["content"][answer.headers["content-type"]]
+                good = _good(operation["responses"])
+                assert answer.status_code == int(good), (path, media_type, answer.text)
+                answered = operation["responses"][good]["content"][answer.headers["content-type"]]
                 schema = {**answered["schema"], "components": document["components"]}
                 Draft202012Validator(schema).validate(answer.json())
 

@@ -1,0 +1,1 @@
+"""Happenings are sent: to Prefect as events, and to people by Apprise."""

@@ -1,0 +1,93 @@
+"""Between the registry and the judgement: what is stored of alarms, as the pure functions take it, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from monitoring.alarms.alarm import AlarmState, Mute
+from monitoring.alarms.quiet_history import QuietHistory, QuietWindow
+from monitoring.judgement import AlarmMemory, JudgedWindow
+from registry.alarms import Memory, RaisedAlarm, record_window
+from registry.store import Registry
+from registry.tables import AlarmRow, WindowRow
+
+
+def recall(memory: Memory) -> AlarmMemory:
+    """Turn what :func:`registry.alarms.read_memory` read into what :func:`monitoring.judgement.judge_window` takes."""
+    return AlarmMemory(
+        state=AlarmState.model_validate(memory.state),
+        history=QuietHistory(tuple(_recall_window(row) for row in memory.quiet)),
+        mutes=tuple(Mute(column=each.feature, kind=each.kind, until=each.until) for each in memory.mutes),
+    )
+
+
+def describe_judged(row: WindowRow, judged: JudgedWindow) -> WindowRow:
+    """Write into a window's row what was judged of it."""
+    row.verdict = judged.triage.verdict
+    row.is_quiet = judged.is_quiet
+    row.measured = dict(judged.judgement.values)
+    row.findings = {
+        "alarms": [alarm.model_dump(mode="json") for alarm in judged.judgement.alarms],
+        "standouts": [each.model_dump(mode="json") for each in judged.judgement.standouts],
+        "is_learning": judged.judgement.is_learning,
+        "triage": judged.triage.model_dump(mode="json"),
+    }
+    return row
+
+
+def keep_judged(
+    registry: Registry, row: WindowRow, judged: JudgedWindow, memory: Memory, *, owner: str = "", now: datetime
+) -> Sequence[AlarmRow]:
+    """Record a judged window in one transaction: row, alarms, memory, ledger; return the alarms that it raised.
+
+    To do more in the same transaction, call :func:`registry.alarms.record_window` with :func:`raised_alarms` and
+    :func:`closing_reasons`.
+
+    Raises
+    ------
+    WindowJudged
+        If another monitor was faster; nothing is changed then.
+    """
+    with registry.database.write() as session:
+        return record_window(
+            session,
+            describe_judged(row, judged),
+            revision=memory.revision,
+            state=judged.memory.state.model_dump(mode="json"),
+            alarms=raised_alarms(judged),
+            closed=closing_reasons(judged),
+            owner=owner,
+            now=now,
+        )
+
+
+def raised_alarms(judged: JudgedWindow) -> list[RaisedAlarm]:
+    """List the alarms of a window as the registry takes them."""
+    return [
+        RaisedAlarm(
+            kind=alarm.kind,
+            columns=alarm.columns,
+            severity=alarm.severity,
+            reason=alarm.reason,
+            evidence=alarm.evidence,
+            p_adjusted=alarm.p_adjusted,
+        )
+        for alarm in judged.judgement.alarms
+    ]
+
+
+def closing_reasons(judged: JudgedWindow) -> dict[str, str]:
+    """Say why each kind of alarm is over that a window closes."""
+    return {
+        each.kind: f"{each.n_clear} windows did not show it any more"
+        if each.n_clear
+        else "another version of the model is judged now"
+        for each in judged.judgement.closed
+    }
+
+
+def _recall_window(row: WindowRow) -> QuietWindow:
+    length: timedelta = row.stop - row.start
+    values = {name: float(value) for name, value in row.measured.items() if value is not None}
+    return QuietWindow(row.start, length, values)

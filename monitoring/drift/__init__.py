@@ -1,0 +1,18 @@
+"""Drift: what is measured between a version's reference and a window of its traffic."""
+
+from monitoring.drift.findings import ColumnFinding, DriftPage, DriftReport, Multivariate, Skew
+from monitoring.drift.measurement import measure_drift
+from monitoring.drift.profile import ReferenceProfile, make_profile, profile_reference, store_profile
+
+__all__ = [
+    "ColumnFinding",
+    "DriftPage",
+    "DriftReport",
+    "Multivariate",
+    "ReferenceProfile",
+    "Skew",
+    "make_profile",
+    "measure_drift",
+    "profile_reference",
+    "store_profile",
+]

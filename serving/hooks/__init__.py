@@ -1,0 +1,1 @@
+"""Hooks: other systems ask for a training over HTTP, signed, and are told what the arbiter says."""

@@ -1,0 +1,1 @@
+"""The bodies that are understood, one system each: what it says, as a wish for a training."""
