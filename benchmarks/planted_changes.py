@@ -159,8 +159,18 @@ def load_grounds(names: Sequence[str] = ()) -> list[Ground]:
     ]
 
 
-def make_ground(each: DataSet, frame: pd.DataFrame, *, most_rows: int = 40_000, is_shuffled: bool = True) -> Ground:
-    """Shuffle a data set, fit a model on two fifths of it, take a fifth as reference and the rest as pool."""
+def make_ground(
+    each: DataSet,
+    frame: pd.DataFrame,
+    *,
+    most_rows: int = 40_000,
+    is_shuffled: bool = True,
+    shares: tuple[float, float] = (0.4, 0.6),
+) -> Ground:
+    """Shuffle a data set, fit a model on two fifths of it, take a fifth as reference and the rest as pool.
+
+    *shares* say otherwise: where what is learnt and where the reference ends.
+    """
     if is_shuffled:
         frame = frame.sample(min(len(frame), most_rows), random_state=_SEED).reset_index(drop=True)
     target = np.asarray(frame.eval(each.target), dtype=np.float64)
@@ -168,7 +178,7 @@ def make_ground(each: DataSet, frame: pd.DataFrame, *, most_rows: int = 40_000, 
     rows = frame.drop(columns=dropped).dropna(axis="columns", thresh=len(frame) // 2)
     numeric = tuple(name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name]))
     categorical = tuple(name for name in rows.columns if name not in numeric)
-    learnt, known = int(0.4 * len(rows)), int(0.6 * len(rows))
+    learnt, known = (int(share * len(rows)) for share in shares)
     answer = _fit(each.task, rows.iloc[:learnt], target[:learnt], categorical)
     reference, truth = rows.iloc[learnt:known].reset_index(drop=True), target[learnt:known]
     answers = answer(reference)

@@ -15,6 +15,7 @@ from console.commands import (
     cards,
     contracts,
     data,
+    drift,
     experiments,
     features,
     hooks,
@@ -23,6 +24,7 @@ from console.commands import (
     ledger,
     model_files,
     models,
+    monitoring,
     notices,
     reports,
     rollouts,
@@ -204,6 +206,8 @@ for group in (
     launches,
     alarms,
     watches,
+    monitoring,
+    drift,
 ):
     app.add_typer(group.app)
 

@@ -255,7 +255,7 @@ def _choose_window(n_rows: int, first: datetime | None, last: datetime | None) -
     """Choose the shortest usual window that holds enough rows on average to be judged."""
     spec = MonitorSpec()
     if first is None or last is None or last <= first:
-        return spec.window
+        return spec.period
     needed = (last - first) * (spec.min_rows / n_rows)
     return next((window for window in _WINDOWS if window >= needed), _WINDOWS[-1])
 

@@ -86,30 +86,24 @@ def test_command(name: str | None, *, owner: str, output: Output) -> None:
     RunFailed
         If one did not take it.
     """
-    from deployments.notices.apprise_message import AppriseMessages
+    from base.receivers import address_owner
+    from deployments.notices.apprise_message import send_message
     from deployments.notices.carrier import NotCarried
-    from registry.notices.happening import Happening
     from registry.notices.sinks import name_receiver
+    from registry.notices.wording import Message
 
-    settings = read_settings()
-    now = utc_now()
-    happening = Happening(
-        kind="training.finished",
-        pipeline="everfit",
-        title="Everfit: a test message",
-        text=f"{name_person()} wanted to see whether this arrives. Nothing has happened.",
-        severity="notice",
-        key=f"test/{now.isoformat()}",
-        at=now,
+    message = Message(
+        "Everfit: a test message",
+        f"{name_person()} wanted to see whether this arrives. Nothing has happened.",
+        "notice",
     )
     answers: list[dict[str, Any]] = []
-    for sink in _choose(settings, name):
-        if sink.url is None:
-            continue
-        carrier = AppriseMessages(sink.url, public_url=settings.public_url, environment=settings.environment)
-        problem = ""
+    for sink in _choose(read_settings(), name):
+        url = None if sink.url is None else address_owner(sink.url, owner)
+        problem = "its address has a place for the owner's; give one by --owner" if url is None else ""
         try:
-            carrier.carry([happening], owner=owner)
+            if url is not None:
+                send_message(url, message)
         except NotCarried as error:
             problem = str(error)
         answers.append({"receiver": name_receiver(sink.name), "problem": problem})

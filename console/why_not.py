@@ -44,8 +44,8 @@ def why_not_command(pipeline: str, *, output: Output) -> None:
         spec = find_triggers_spec(session, pipeline)
     labels = count_new_labels(settings.home, pipeline, registry, spec, moment=now, now=now)
     with registry.database.read() as session:
-        seen = find_circumstances(session, pipeline, now=now, spec=spec, n_new_labels=labels)
         launch = find_open(session, pipeline)
+        seen = find_circumstances(session, pipeline, launch=launch, now=now, spec=spec, n_new_labels=labels)
         rulings = list_triggers(session, pipeline=pipeline, limit=_LAST_RULINGS)
         policy = find_policy(session, pipeline)
     ruling = rule(Wish(kind="performance", reason="", occurred_at=now), seen, spec)
@@ -117,7 +117,7 @@ def find_policy(session: Session, pipeline: str) -> dict[str, Any] | None:
 
     newest = select(WindowRow).where(WindowRow.model == pipeline).order_by(col(WindowRow.stop).desc()).limit(20)
     for window in session.exec(newest):
-        said = window.measured.get("policy")
+        said = window.findings.get("policy")
         if isinstance(said, dict) and said:
             return {"window": window.start.isoformat(), "reason": "", **said}
     return None

@@ -31,7 +31,7 @@ from deployments.replay import Replay, TrafficCounts
 from deployments.training_watch import TrainingWatch
 from features.plan import frame_from_table
 from monitoring.performance import encode_labels
-from monitoring.windows import list_windows
+from monitoring.cutting import list_windows
 from registry.manifest import ModelManifest
 from registry.models import find_version
 from registry.store import Registry, open_registry

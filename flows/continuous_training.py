@@ -75,6 +75,7 @@ def continuous_training(
             prefect_run=flow_run.id,
             snapshot=asked.snapshot,
             launch=asked.launch,
+            is_deployed=flow_run.is_deployed,
         ) as run:
             result = _train(run, definition, registry, asked)
     except (RunUnderWay, LaunchClosed) as met:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func
+from sqlalchemy import bindparam, func
 from sqlmodel import Session, col, select
 
 from base.times import as_utc, parse_moment
 from base.triggers_spec import TrainingBudget, TriggersSpec
 from monitoring.arbiter import Circumstances, OpenLaunch, Spent, Training
-from registry.launches import BEGUN, find_open
+from registry.launches import BEGUN
 from registry.runs import is_alive
 from registry.tables import Launch, Run, StepExecution
 from registry.triggers import find_causes
@@ -22,12 +22,15 @@ TRAINED = ("promoted", "kept", "waiting")
 # that was wrong, and must not hold trainings back until then.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _NEWEST_RUNS = 1_000
+# Built once: building a statement costs more than running it, and a storm of triggers asks this of each.
+_UNDER_WAY = select(Run).where(Run.under_way == bindparam("pipeline"))
 
 
 def find_circumstances(
     session: Session,
     pipeline: str,
     *,
+    launch: Launch | None,
     now: datetime,
     spec: TriggersSpec,
     moment: datetime | None = None,
@@ -38,16 +41,17 @@ def find_circumstances(
 
     Parameters
     ----------
+    launch : Launch or None
+        The pipeline's launch that has not ended, as :func:`registry.launches.find_open` finds it.
     moment : datetime, optional
         Up to when a training would see the data; the budget's period ends there. Default: now.
     caused_by : str, optional
         What the trigger came of: a run, a flow run, a launch or another trigger.
     """
     now = as_utc(now)
-    run = session.exec(select(Run).where(Run.under_way == pipeline)).first()
+    run = session.exec(_UNDER_WAY, params={"pipeline": pipeline}).first()
     if run is not None and not is_alive(run, now):
         run = None  # its process died: it holds nothing up, and the next training resumes or closes it
-    launch = find_open(session, pipeline)
     open_launch = None if launch is None or _is_dead(launch, run) else _as_open(launch)
     causes = find_causes(session, pipeline, caused_by) if caused_by else []
     # What goes into another training costs nothing, and what that was last is of no account: a storm is spared both.

@@ -52,7 +52,8 @@ def cut_windows(
     if isinstance(window, RowCount):
         return _cut_by_rows(known.sort_values(ignore_index=True), window.n_rows, origin, until)
     start = pd.Timestamp(origin) if origin is not None else known.min().floor("D")
-    numbers = ((known - start) // pd.Timedelta(window)).unique()
+    since: Any = known - start
+    numbers = (since // pd.Timedelta(window)).unique()
     starts = [(start + int(number) * window).to_pydatetime() for number in sorted(numbers)]
     return [(one, one + window) for one in starts if one + window <= until]
 

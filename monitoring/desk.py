@@ -15,7 +15,7 @@ from base.documents import as_document
 from base.fingerprint import digest_document
 from base.times import as_utc
 from base.triggers_spec import TriggersSpec
-from monitoring.arbiter import ARBITER_VERSION, LIMITS, Circumstances, Ruling, Wish, rule
+from monitoring.arbiter import ARBITER_VERSION, LIMITS, Ruling, Wish, rule
 from monitoring.circumstances import find_circumstances
 from monitoring.requests import Outcome, Taken, TriggerRequest
 from registry.launches import (
@@ -27,7 +27,7 @@ from registry.launches import (
     mark_sent,
     take_over,
 )
-from registry.ledger import Rule, append_decision
+from registry.ledger import Rule, link_decision
 from registry.store import Registry
 from registry.tables import Launch, TriggerRow
 from registry.triggers import (
@@ -122,9 +122,19 @@ def take_within(
     if row.state != UNDECIDED:
         return _as_before(row)
     wish = _as_wish(row, is_exact=request.is_exact, can_follow=request.can_follow, blocked=request.blocked)
-    return _decide(
-        session, row, wish, spec, now, is_new=is_new, carrier=carrier, labels=n_new_labels, evidence=request.evidence
-    )
+    # What is looked up from here on asks for nothing that is not written yet: trigger and ruling are one statement each.
+    with session.no_autoflush:
+        return _decide(
+            session,
+            row,
+            wish,
+            spec,
+            now,
+            is_new=is_new,
+            carrier=carrier,
+            labels=n_new_labels,
+            evidence=request.evidence,
+        )
 
 
 def decide_waiting(registry: Registry, now: datetime, *, pipeline: str | None = None) -> list[Taken]:
@@ -163,9 +173,11 @@ def _decide(
     labels: int | None = None,
     evidence: Mapping[str, Any] | None = None,
 ) -> Taken:
+    launch = find_open(session, row.pipeline)
     seen = find_circumstances(
         session,
         row.pipeline,
+        launch=launch,
         now=now,
         spec=spec,
         moment=wish.moment,
@@ -173,7 +185,7 @@ def _decide(
         n_new_labels=labels,
     )
     ruling = rule(wish, seen, spec)
-    launch = _find_launch(session, row, ruling, seen, now)
+    launch = _find_launch(session, row, ruling, None if seen.open_launch is None else launch, now)
     carries = (
         carrier is not None
         and launch is not None
@@ -185,7 +197,7 @@ def _decide(
         mark_sent(session, launch.id, flow_run=carrier, now=now)
     row.state, row.ruling, row.decided_at = _STATES[ruling.outcome], ruling.reason, now
     row.launch = None if launch is None else launch.id
-    decision = append_decision(
+    decision = link_decision(
         session,
         kind="trigger",
         pipeline=row.pipeline,
@@ -207,16 +219,16 @@ def _decide(
     )
     row.decision = decision.sequence
     session.add(row)
+    session.flush()
     return Taken(row.id, is_new, ruling.outcome, ruling.reason, row.launch, carries=carries, into=ruling.into)
 
 
 def _find_launch(
-    session: Session, row: TriggerRow, ruling: Ruling, seen: Circumstances, now: datetime
+    session: Session, row: TriggerRow, ruling: Ruling, launch: Launch | None, now: datetime
 ) -> Launch | None:
     """Grant the launch that a ruling starts, or let the open one take the trigger in."""
     if ruling.outcome == "start":
         return _grant(session, row, ruling, now)
-    launch = None if seen.open_launch is None else session.get(Launch, seen.open_launch.launch)
     if ruling.outcome == "suppress" or launch is None:
         return None
     if ruling.follows:

@@ -1,74 +1,89 @@
-"""Windows of served traffic: cut, checked against the champion's reference, and judged."""
+"""One window of served traffic, measured: drift, loss on matured labels, and the loss to expect without them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from sqlalchemy import func
-from sqlmodel import Session, col, select
 
 from base.class_codes import encode_labels
-from base.monitor_spec import MonitorSpec
-from features.fitted import load_states
-from features.plan import build_features
-from monitoring.drift import DriftPage, measure_drift, profile_reference
+from base.metrics import LOSS_NAMES, row_losses
+from monitoring.alarms.loss_bets import LossSample
+from monitoring.alarms.measures import WindowFacts
+from monitoring.drift import DriftPage, DriftReport, measure_drift
+from monitoring.monitored_version import MonitoredVersion
 from monitoring.performance import (
     Estimate,
+    EstimateScore,
     PerformanceReport,
     estimate_performance,
+    is_comparable,
     measure_performance,
-    read_reference,
+    read_answers,
 )
-from registry.manifest import ModelManifest
 from registry.store import Registry
-from registry.tables import WindowRow
 from serving.labels.matured import DAYS_BEFORE, matured_rows, measure_coverage
 from serving.labels.reading import read_label_versions, read_served
-from serving.log.frames import shown_name
-from serving.log.traffic import read_event_times, read_traffic
+from serving.log.traffic import read_traffic
 
-Outcome = Literal["healthy", "drift", "performance", "labels missing", "too few rows"]
+# A few rows show what is wrong; who wants all of them asks the log.
+_MOST_EXAMPLES = 5
+_NOTABLE_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class WindowReport:
-    """What one window showed, and what it calls for."""
+class MeasuredWindow:
+    """What was measured in one window.
+
+    Attributes
+    ----------
+    labelled, features : DataFrame
+        The rows whose label has matured and come, in the order of time; and what the estimator saw of them.
+    drift, estimate : optional
+        None with fewer rows than ``monitor.min_rows``.
+    losses : LossSample, optional
+        None where no label has come.
+    """
 
     start: datetime
     stop: datetime
     n_rows: int
-    drift: DriftPage | None
+    facts: WindowFacts
     performance: PerformanceReport
-    outcome: Outcome
-    reason: str
+    labelled: pd.DataFrame
+    features: pd.DataFrame
+    drift: DriftPage | None = None
     estimate: Estimate | None = None
+    losses: LossSample | None = None
+
+    @property
+    def report(self) -> DriftReport | None:
+        """What was found in the columns."""
+        return None if self.drift is None else self.drift.report
 
 
-def check_window(
+def measure_window(
     home: Path,
-    manifest: ModelManifest,
-    spec: MonitorSpec,
+    version: MonitoredVersion,
     registry: Registry,
     *,
     start: datetime,
     stop: datetime,
+    min_rows: int = 1,
     until: datetime | None = None,
     label_delay: timedelta | None = None,
-    with_page: bool = False,
-    trusted: Sequence[str] = (),
     slices: Sequence[str] = (),
-) -> WindowReport:
-    """Check the served rows of [start, stop): have the features moved, and does the loss still hold?
+    past: EstimateScore | None = None,
+    n_refused: int = 0,
+    with_page: bool = False,
+) -> MeasuredWindow:
+    """Measure the served rows of [start, stop) against a version's reference.
 
-    Loss is judged first: on labelled rows it says that the model is wrong, while drift says only that the
-    world looks different. Only matured rows are judged, by the labels that were known at *until*.
+    Only matured rows are judged, by the labels that were known at *until*.
 
     Parameters
     ----------
@@ -76,62 +91,46 @@ def check_window(
         The moment of the check; default: when the window's last row has matured.
     label_delay : timedelta, optional
         The label horizon; default: as the model was trained.
-    trusted : sequence of str
-        Types that a fitted feature's state may hold; see :attr:`base.settings.Settings.trusted_types`.
     slices : sequence of str
         ``evaluate.slices``: columns by whose values the loss is measured too.
+    past : EstimateScore, optional
+        How earlier estimates turned out.
+    n_refused : int
+        Rows that came in the window and were refused.
     """
+    manifest = version.manifest
     label_delay = manifest.label_delay if label_delay is None else label_delay
     until = stop + label_delay if until is None else until
-    artifacts = registry.artifacts
     traffic = read_traffic(home, manifest.model, start=start, stop=stop, registry=registry)
     labels = read_label_versions(home, manifest.model, registry=registry)
     judged = matured_rows(traffic, labels, label_delay=label_delay, until=until)
-    reference = read_reference(manifest, artifacts)
-    performance = measure_performance(judged, manifest, reference=reference, slices=slices)
+    performance = measure_performance(judged, manifest, reference=version.reference, slices=slices)
     before = read_served(home, manifest.model, start=start - DAYS_BEFORE, stop=stop, registry=registry)
-    matured = matured_rows(before, labels, label_delay=label_delay, until=until)
-    performance = performance.model_copy(update={"missing": describe_missing(measure_coverage(matured), start)})
-    if len(traffic) < spec.min_rows:
-        reason = f"{len(traffic):,} rows, expected at least {spec.min_rows:,}"
-        return WindowReport(start, stop, len(traffic), None, performance, "too few rows", reason)
-    plan, code = manifest.plan, manifest.load_code(artifacts)
-    fitted = load_states(artifacts, plan.states, code, trusted=trusted)
-    features = build_features(_inputs(traffic, manifest), plan, code, fitted)
+    coverage = measure_coverage(matured_rows(before, labels, label_delay=label_delay, until=until))
+    performance = performance.model_copy(update={"missing": describe_missing(coverage, start)})
+    labelled = judged[judged["is_labelled"]]
+    labelled = labelled[is_comparable(labelled, manifest.classes)]
+    facts = WindowFacts(
+        start, stop, len(traffic), version.number, n_refused=n_refused, missing_labels=performance.missing
+    )
+    features = version.build_features(traffic)
+    measured = MeasuredWindow(start, stop, len(traffic), facts, performance, labelled, features.loc[labelled.index])
+    if len(labelled):
+        measured = replace(measured, losses=_sample_losses(labelled, version))
+    if len(traffic) < min_rows:
+        return measured
     drift = measure_drift(
-        profile_reference(manifest, artifacts),
+        version.profile,
         features,
-        predictions=_answers(traffic, manifest),
-        labels=_labels(judged, manifest),
+        predictions=version.take_answers(traffic),
+        labels=_name_labels(judged, version),
         with_page=with_page,
     )
-    outcome, reason = judge_window(drift, performance, spec)
-    estimate = estimate_performance(traffic, manifest, reference, features=features)
-    return WindowReport(start, stop, len(traffic), drift, performance, outcome, reason, estimate)
-
-
-def judge_window(drift: DriftPage, performance: PerformanceReport, spec: MonitorSpec) -> tuple[Outcome, str]:
-    """Say what a window calls for, with the figures."""
-    report = drift.report
-    moved = f"{len(report.drifted)} of {len(report.features)} features drifted"
-    if report.drifted:
-        moved += f" ({', '.join(report.drifted[:3])}{', …' if len(report.drifted) > 3 else ''})"
-    if performance.increase is None:
-        held = "no labels yet"
-    else:
-        of_all = f" of {performance.n_matured:,}" if performance.n_matured > performance.n_labelled else ""
-        held = (
-            f"{performance.loss} {performance.metrics[performance.loss]:.4f} "
-            f"on {performance.n_labelled:,}{of_all} labelled rows, "
-            f"{performance.increase:+.1%} against {performance.expected:.4f} at promotion"
-        )
-    if performance.increase is not None and performance.increase > spec.max_loss_increase:
-        return "performance", f"{held} (limit {spec.max_loss_increase:+.1%}); {moved}"
-    if report.share > spec.max_drifted_share:
-        return "drift", f"{moved}, limit {spec.max_drifted_share:.0%}; {held}"
-    if performance.missing is not None:
-        return "labels missing", f"{performance.missing}; {held}; {moved}"
-    return "healthy", f"{held}; {moved}"
+    estimate = estimate_performance(
+        traffic, manifest, version.reference, features=features, expectation=version.expectation, past=past
+    )
+    examples = _find_examples(drift.report, features, traffic["id"])
+    return replace(measured, drift=drift, estimate=estimate, facts=replace(facts, examples=examples))
 
 
 def describe_missing(days: pd.DataFrame, start: datetime) -> str | None:
@@ -147,65 +146,41 @@ def describe_missing(days: pd.DataFrame, start: datetime) -> str | None:
     )
 
 
-def due_windows(
-    session: Session,
-    home: Path,
-    model: str,
-    *,
-    length: timedelta,
-    label_delay: timedelta,
-    until: datetime,
-    registry: Registry | None = None,
-) -> list[tuple[datetime, datetime]]:
-    """List the windows that are over, whose labels have had time to come, and that no one has checked.
-
-    The first window starts at midnight (UTC) of the first served row, each next one where another ended. A
-    stretch without any row has no windows: a single row of 1970 must not bring thousands of them.
-    """
-    last = session.exec(select(func.max(WindowRow.stop)).where(WindowRow.model == model)).one()
-    moments = read_event_times(home, model, start=last, stop=until - label_delay, registry=registry)
-    if moments.empty:
-        return []
-    origin = pd.Timestamp(last) if last is not None else moments.iloc[0].floor("D")
-    starts = [(origin + number * length).to_pydatetime() for number in sorted(set((moments - origin) // length))]
-    return [(start, start + length) for start in starts if start + length + label_delay <= until]
+def _sample_losses(labelled: pd.DataFrame, version: MonitoredVersion) -> LossSample:
+    manifest, reference = version.manifest, version.reference
+    target = encode_labels(labelled["value"], manifest.classes)
+    losses = row_losses(manifest.task, target, read_answers(labelled, manifest.classes))
+    expected = manifest.metrics[LOSS_NAMES[manifest.task]]
+    return LossSample(losses, expected, None if reference is None else reference.losses)
 
 
-def list_windows(session: Session, model: str) -> list[WindowRow]:
-    """List the checked windows of a model in their order."""
-    return list(session.exec(select(WindowRow).where(WindowRow.model == model).order_by(col(WindowRow.start))))
-
-
-def _inputs(traffic: pd.DataFrame, manifest: ModelManifest) -> pd.DataFrame:
-    """Take the model's inputs out of the traffic; one that the served rows did not have is missing."""
-    columns: dict[str, Any] = {}
-    for name in manifest.plan.inputs:
-        shown = shown_name(name)
-        columns[name] = traffic[shown] if shown in traffic.columns else pd.Series([None] * len(traffic), dtype=object)
-    return pd.DataFrame(columns)
-
-
-def _answers(traffic: pd.DataFrame, manifest: ModelManifest) -> pd.Series[Any]:
-    """Take what was answered as the reference holds it: the value, or the probability of the last class."""
-    n_classes = len(manifest.classes or ())
-    if n_classes < 3:
-        return traffic["prediction"]
-    if "probabilities" not in traffic:
-        return pd.Series(math.nan, index=traffic.index)
-    # Another version may have known other classes.
-    return traffic["probabilities"].map(
-        lambda row: row[-1] if isinstance(row, list | np.ndarray) and len(row) == n_classes else math.nan
-    )
-
-
-def _labels(judged: pd.DataFrame, manifest: ModelManifest) -> pd.Series[Any] | None:
+def _name_labels(judged: pd.DataFrame, version: MonitoredVersion) -> pd.Series[Any] | None:
     """Take the labels that have come, named as the model's classes."""
-    values = judged.loc[judged["is_labelled"], "value"]
+    values, classes = judged.loc[judged["is_labelled"], "value"], version.manifest.classes
     if values.empty:
         return None
-    if manifest.classes is None:
+    if classes is None:
         numbers: pd.Series[Any] = pd.to_numeric(values, errors="coerce")
         return numbers
-    codes = encode_labels(values, manifest.classes)
-    names = [manifest.classes[code] if code >= 0 else str(value) for code, value in zip(codes, values, strict=True)]
+    codes = encode_labels(values, classes)
+    names = [classes[code] if code >= 0 else str(value) for code, value in zip(codes, values, strict=True)]
     return pd.Series(names, index=values.index, dtype=object)
+
+
+def _find_examples(report: DriftReport, features: pd.DataFrame, ids: pd.Series[Any]) -> dict[str, tuple[str, ...]]:
+    """Name a few rows that show what is strange in a column: a gap, a new category, or any row of another unit."""
+    found = {}
+    for finding in report.features:
+        if finding.column not in features:
+            continue
+        column = features[finding.column]
+        if finding.missing_current - finding.missing_reference > _NOTABLE_SHARE:
+            chosen = column.isna()
+        elif finding.new_share > _NOTABLE_SHARE:
+            chosen = column.astype(str).isin(finding.new_categories)
+        elif finding.unit_ratio is not None:
+            chosen = column.notna()
+        else:
+            continue
+        found[finding.column] = tuple(ids[chosen.to_numpy(dtype=bool)].head(_MOST_EXAMPLES))
+    return found

@@ -11,6 +11,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, or_, select
 
 from base.documents import as_document, as_text
@@ -22,6 +23,8 @@ WAITING, SENT, BEGUN, ENDED, DEAD = "waiting", "sent", "begun", "ended", "dead"
 _SEQUEL = "sequel"
 _LONGEST_TROUBLE = 500
 _LONGEST_HOLD = timedelta(minutes=5)
+# Built once: building a statement costs more than running it, and a storm of triggers asks this of each.
+_OPEN = select(Launch).where(Launch.open_for == bindparam("pipeline"))
 
 
 class HoldLost(EverfitError):
@@ -66,7 +69,7 @@ def grant_launch(session: Session, trigger: TriggerRow, *, now: datetime, not_be
 
 def find_open(session: Session, pipeline: str) -> Launch | None:
     """Return the pipeline's launch that has not ended, or None."""
-    return session.exec(select(Launch).where(Launch.open_for == pipeline)).first()
+    return session.exec(_OPEN, params={"pipeline": pipeline}).first()
 
 
 def find_launch(session: Session, launch_id: str) -> Launch:
@@ -107,7 +110,6 @@ def take_over(session: Session, launch: Launch, trigger: TriggerRow) -> None:
     if trigger.kind == "person":
         launch.not_before = None
     session.add(launch)
-    session.flush()
 
 
 def add_sequel(session: Session, launch: Launch, trigger: TriggerRow, *, not_before: datetime | None = None) -> None:

@@ -16,6 +16,8 @@ from registry.tables import Decision
 GENESIS = "0" * 64
 """What stands for the digest before the first decision."""
 
+_NEWEST = select(Decision.sequence, Decision.digest).order_by(col(Decision.sequence).desc()).limit(1)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -66,13 +68,42 @@ def append_decision(
         What the rule was given: digests of what is stored, and the few values that are stored nowhere else, so
         that the rule can be asked again. Kept in the evidence under ``inputs``.
     """
+    decision = link_decision(
+        session,
+        kind=kind,
+        pipeline=pipeline,
+        outcome=outcome,
+        reason=reason,
+        actor=actor,
+        run_id=run_id,
+        evidence=evidence,
+        rule=rule,
+        inputs=inputs,
+    )
+    session.flush()
+    return decision
+
+
+def link_decision(
+    session: Session,
+    *,
+    kind: str,
+    pipeline: str,
+    outcome: str,
+    reason: str,
+    actor: str,
+    run_id: str | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    rule: Rule | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Decision:
+    """Do what :func:`append_decision` does, and leave it to the caller to flush before the next one is linked."""
     document = dict(evidence or {})
     if rule is not None:
         document["rule"] = rule.as_json()
     if inputs is not None:
         document["inputs"] = dict(inputs)
-    newest = select(Decision.sequence, Decision.digest).order_by(col(Decision.sequence).desc()).limit(1)
-    sequence, previous_digest = session.exec(newest).first() or (0, GENESIS)
+    sequence, previous_digest = session.exec(_NEWEST).first() or (0, GENESIS)
     decision = Decision(
         sequence=sequence + 1,
         kind=as_text(kind),
@@ -88,7 +119,6 @@ def append_decision(
     )
     decision.digest = digest_decision(decision)
     session.add(decision)
-    session.flush()
     return decision
 
 

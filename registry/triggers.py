@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from base.documents import as_document, as_text
@@ -26,6 +27,25 @@ _LONGEST_TEXT = 2_000
 _MOST_CAUSES = 50
 # By digest, under which a version never changes: a storm of triggers reads each once.
 _specs: dict[str, TriggersSpec] = {}
+
+# Built once: building a statement costs more than running it.
+_KNOWN_KEY = select(TriggerRow).where(
+    TriggerRow.pipeline == bindparam("pipeline"), TriggerRow.key == bindparam("key")
+)
+# A definition that was put back to what it had been is the older version again: what ran since is asked, too.
+_RAN_SINCE = (
+    select(Run.pipeline_version)
+    .where(Run.pipeline == PipelineVersion.pipeline, col(Run.started_at) > PipelineVersion.created_at)
+    .order_by(col(Run.started_at).desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_NEWEST_VERSION = (
+    select(PipelineVersion.digest, _RAN_SINCE)
+    .where(PipelineVersion.pipeline == bindparam("pipeline"))
+    .order_by(col(PipelineVersion.created_at).desc())
+    .limit(1)
+)
 
 
 def file_trigger(
@@ -53,7 +73,7 @@ def file_trigger(
         The trigger, and whether it is new.
     """
     key = _short(key)
-    found = session.exec(select(TriggerRow).where(TriggerRow.pipeline == pipeline, TriggerRow.key == key)).first()
+    found = session.exec(_KNOWN_KEY, params={"pipeline": pipeline, "key": key}).first()
     if found is not None:
         found.n_duplicates += 1
         session.add(found)
@@ -131,17 +151,13 @@ def find_triggers_spec(session: Session, pipeline: str) -> TriggersSpec:
     ArgumentError
         If no pipeline of that name is registered.
     """
-    newest = select(PipelineVersion.digest, PipelineVersion.created_at).where(PipelineVersion.pipeline == pipeline)
-    registered = session.exec(newest.order_by(col(PipelineVersion.created_at).desc()).limit(1)).first()
+    registered = session.exec(_NEWEST_VERSION, params={"pipeline": pipeline}).first()
     if registered is None:
         known = list_pipelines(session)
         raise ArgumentError(
             f"there is no pipeline {pipeline!r}; registered are {', '.join(known) or 'none'}{nearest(pipeline, known)}"
         )
-    digest, created_at = registered
-    # A definition that was put back to what it had been is the older version again.
-    ran = select(Run.pipeline_version).where(Run.pipeline == pipeline, col(Run.started_at) > created_at)
-    digest = session.exec(ran.order_by(col(Run.started_at).desc()).limit(1)).first() or digest
+    digest = registered[1] or registered[0]
     if (spec := _specs.get(digest)) is None:
         package = session.get_one(PipelineVersion, digest).package
         spec = _specs[digest] = TriggersSpec.model_validate(package["spec"].get("triggers", {}))

@@ -2,96 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
 
-from base.artifacts import Artifact
-from base.fingerprint import digest_document
 from base.pipeline import Pipeline
-from base.references import Trigger
 from base.settings import Settings
-from base.times import utc_now
-from monitoring.desk import Taken, TriggerRequest, keep_asking, take_within
-from monitoring.new_labels import count_new_labels
-from monitoring.windows import WindowReport, check_window, due_windows
+from monitoring.cutting import Span, due_windows
+from monitoring.monitored_version import MonitoredVersion
 from registry.manifest import ModelManifest
 from registry.models import find_alias, find_version
 from registry.pipelines import find_pipeline
 from registry.store import Registry, open_registry
-from registry.tables import WindowRow
+from tasks.window_checks import CheckedWindow, check_window, record_check
 
-_ALARMS: dict[str, Trigger] = {"drift": "drift", "performance": "performance"}
-
-
-@dataclass(frozen=True)
-class CheckedWindow:
-    """A window's report with what became of the alarm that it raised; without an alarm, nothing was decided."""
-
-    report: WindowReport
-    version: int
-    page: Artifact | None
-    taken: Taken | None = None
-
-    @property
-    def decision(self) -> tuple[str, str]:
-        """The arbiter's word and its reason; *none* where nothing called for a training."""
-        if self.taken is None:
-            return "none", "nothing calls for a training"
-        return self.taken.outcome, self.taken.reason
+# Two monitors that take turns have done everything long before.
+_MOST_MISSED = 100
 
 
 def detect_drift(pipeline: Pipeline, registry: Registry, settings: Settings, *, until: datetime) -> list[CheckedWindow]:
     """Check every window that is due as of *until*, record it, and ask for a training where that is called for.
 
-    A window is recorded in the transaction in which what it asks for is filed, ruled on and granted: a process that
-    dies has done both or neither. A window that another monitor has checked meanwhile is left to it.
+    A window is due when its rows have had time to get their labels. It is recorded in the transaction in which what it
+    asks for is filed, ruled on and granted: a process that dies has done both or neither. A window that another
+    monitor has checked meanwhile is left to it.
     """
-    spec, home = pipeline.spec, settings.home
     with registry.database.read() as session:
         alias = find_alias(session, registry.environment, pipeline.name)
         version = None if alias is None else find_version(session, pipeline.name, alias.number)
         if version is None:
             return []
-        windows = due_windows(
+    manifest = ModelManifest.model_validate(version.manifest)
+    champion = MonitoredVersion(version.number, manifest, registry.artifacts, trusted=settings.trusted_types)
+    found: list[CheckedWindow] = []
+    spans, n_missed = _list_due(pipeline, registry, settings, until), 0
+    while spans and n_missed < _MOST_MISSED:
+        is_newest = len(spans) == 1
+        window, memory = check_window(
+            pipeline, champion, registry, settings, spans[0], until=until, is_newest=is_newest, with_page=is_newest
+        )
+        recorded = record_check(registry, pipeline, settings, window, memory)
+        if recorded is not None:
+            found.append(recorded)
+            spans = spans[1:]
+        else:
+            # Another monitor is at work, and each window is judged by what the one before has left behind.
+            n_missed += 1
+            spans = _list_due(pipeline, registry, settings, until)
+    return found
+
+
+def _list_due(pipeline: Pipeline, registry: Registry, settings: Settings, until: datetime) -> list[Span]:
+    spec = pipeline.spec
+    with registry.database.read() as session:
+        return due_windows(
             session,
-            home,
+            settings.home,
             pipeline.name,
-            length=spec.monitor.period,
-            label_delay=spec.extract.label_delay,
-            until=until,
+            window=spec.monitor.window,
+            until=until - spec.extract.label_delay,
             registry=registry,
         )
-    manifest = ModelManifest.model_validate(version.manifest)
-    checked = []
-    for start, stop in windows:
-        report = check_window(
-            home,
-            manifest,
-            spec.monitor,
-            registry,
-            start=start,
-            stop=stop,
-            until=until,
-            label_delay=spec.extract.label_delay,
-            slices=spec.evaluate.slices,
-            with_page=stop == windows[-1][1],
-            trusted=settings.trusted_types,
-        )
-        if _is_checked(registry, pipeline.name, report):
-            continue
-        html = report.drift.html if report.drift else None
-        page = None if html is None else registry.artifacts.put_bytes(html.encode(), suffix=".html")
-        window = CheckedWindow(report, version.number, page)
-        if (recorded := _record(registry, pipeline, window, settings)) is not None:
-            checked.append(recorded)
-    return checked
 
 
 @task(name="detect drift", cache_policy=NO_CACHE)
@@ -112,17 +86,20 @@ def detect_drift_step(pipeline: str, until: datetime) -> list[dict[str, Any]]:
 
 
 def _summarise(window: CheckedWindow) -> dict[str, Any]:
-    report, (decision, why) = window.report, window.decision
+    measured, (decision, why) = window.measured, window.decision
+    report = measured.report
     return {
-        "start": report.start.isoformat(),
-        "stop": report.stop.isoformat(),
+        "start": measured.start.isoformat(),
+        "stop": measured.stop.isoformat(),
         "version": window.version,
-        "rows": report.n_rows,
-        "labelled": report.performance.n_labelled,
-        "metrics": report.performance.metrics,
-        "drifted_share": report.drift.report.share if report.drift else None,
-        "outcome": report.outcome,
-        "reason": report.reason,
+        "rows": measured.n_rows,
+        "labelled": measured.performance.n_labelled,
+        "metrics": measured.performance.metrics,
+        "drifted_share": None if report is None else report.share,
+        "alarms": [alarm.kind for alarm in window.judged.judgement.alarms],
+        "verdict": window.judged.triage.verdict,
+        "outcome": window.conclusion.outcome,
+        "reason": window.conclusion.reason,
         "decision": decision,
         "decision_reason": why,
         "launch": None if window.taken is None else window.taken.launch_id,
@@ -137,76 +114,3 @@ def _tabulate(name: str, windows: list[dict[str, Any]]) -> str:
         for window in windows
     ]
     return "\n".join(lines)
-
-
-def _is_checked(registry: Registry, model: str, report: WindowReport) -> bool:
-    with registry.database.read() as session:
-        same = select(WindowRow.id).where(
-            WindowRow.model == model, WindowRow.start == report.start, WindowRow.stop == report.stop
-        )
-        return session.exec(same).first() is not None
-
-
-def _record(registry: Registry, pipeline: Pipeline, window: CheckedWindow, settings: Settings) -> CheckedWindow | None:
-    """Record a window with what was decided; None if another monitor has done so."""
-    report = window.report
-    request, spec, now = _as_request(pipeline, window), pipeline.spec.triggers, utc_now()
-    labels = None
-    if request is not None and request.as_of is not None:
-        labels = count_new_labels(settings.home, pipeline.name, registry, spec, moment=request.as_of, now=now)
-
-    def record() -> Taken | None:
-        with registry.database.write() as session:
-            session.add(
-                WindowRow(
-                    model=pipeline.name,
-                    start=report.start,
-                    stop=report.stop,
-                    version=window.version,
-                    n_rows=report.n_rows,
-                    n_labelled=report.performance.n_labelled,
-                    metrics=report.performance.metrics,
-                    drift={} if report.drift is None else report.drift.report.model_dump(mode="json"),
-                    outcome=report.outcome,
-                    reason=report.reason,
-                )
-            )
-            session.flush()
-            if request is None:
-                return None
-            return take_within(session, request, spec=spec, now=now, n_new_labels=labels)
-
-    try:
-        return replace(window, taken=keep_asking(record))
-    except IntegrityError:
-        return None
-
-
-def _as_request(pipeline: Pipeline, window: CheckedWindow) -> TriggerRequest | None:
-    """Say what a window asks for: a training that has seen its labels."""
-    report, performance = window.report, window.report.performance
-    trigger = _ALARMS.get(report.outcome)
-    if trigger is None:
-        return None
-    evidence = {
-        "window": [report.start.isoformat(), report.stop.isoformat()],
-        "finding": report.reason,
-        "page": None if window.page is None else window.page.digest,
-        "version": window.version,
-        "n_rows": report.n_rows,
-        "n_labelled": performance.n_labelled,
-        "loss": performance.loss,
-        "loss_found": performance.metrics.get(performance.loss),
-        "loss_expected": performance.expected,
-        "drift": None if report.drift is None else digest_document(report.drift.report.model_dump(mode="json")),
-    }
-    return TriggerRequest(
-        pipeline=pipeline.name,
-        kind=trigger,
-        key=f"window:{report.start.isoformat()}/{report.stop.isoformat()}",
-        reason=report.reason,
-        actor="monitoring",
-        as_of=report.stop + pipeline.spec.extract.label_delay,
-        payload=evidence,
-        evidence=evidence,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -58,12 +59,15 @@ def keep_run(
     prefect_run: str | None,
     snapshot: str | None = None,
     launch: str | None = None,
+    is_deployed: bool = False,
 ) -> Iterator[RunReference]:
     """Begin a run, or resume the one whose process died, and keep its lease until it ends.
 
     Whatever ends it is recorded: refused data as ``refused``, anything else that raises as ``failed``, each
-    with its reason and, for refused data, a decision in the ledger. Only ``kill -9`` leaves a run open, and
-    the next one like it resumes there.
+    with its reason and, for refused data, a decision in the ledger. ``kill -9`` leaves a run open, and the next one
+    like it resumes there. So does what ends a run from outside, where its *launch* is sent to a worker again
+    (*is_deployed*): the worker stopped or died and took it along, or Prefect's server was away for longer than its
+    client waits.
 
     Raises
     ------
@@ -115,7 +119,8 @@ def keep_run(
     except LeaseLost:
         raise
     except BaseException as error:
-        _record_end(registry, reference, error)
+        if not (is_deployed and launch is not None and _was_cut_off(error)):
+            _record_end(registry, reference, error)
         raise
     finally:
         stop.set()
@@ -165,6 +170,20 @@ def name_actor(trigger: Trigger) -> str:
     if trigger != "person":
         return f"trigger {trigger}"
     return name_person()
+
+
+def _was_cut_off(error: BaseException) -> bool:
+    """Tell whether a flow run was ended from outside, which says nothing of the training itself."""
+    import httpx
+    from prefect.exceptions import TerminationSignal
+
+    if isinstance(error, TerminationSignal):
+        return True
+    # A source may be read over HTTP as well: only what Prefect's own client met is meant.
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, httpx.TransportError) and any(
+        str(frame.f_globals.get("__name__")).startswith("prefect.client") for frame in frames
+    )
 
 
 def _record_end(registry: Registry, run: RunReference, error: BaseException) -> None:

@@ -128,12 +128,19 @@ class Trained:
 
 
 def train(
-    pipeline: Pipeline, settings: Settings, *, as_of: datetime | None = None, trigger: Trigger = "person"
+    pipeline: Pipeline,
+    settings: Settings,
+    *,
+    as_of: datetime | None = None,
+    trigger: Trigger = "person",
+    launch: str | None = None,
 ) -> Trained:
     """Go through the whole loop once, by its pure functions; the run is recorded as the flow would do it."""
     registry = open_registry(settings)
     artifacts, spec, code = registry.artifacts, pipeline.spec, UserCode(pipeline.code)
-    with keep_run(pipeline, settings, as_of=as_of, trigger=trigger, reason="", prefect_run=None) as run:
+    with keep_run(
+        pipeline, settings, as_of=as_of, trigger=trigger, reason="", prefect_run=None, launch=launch
+    ) as run:
         snapshot = extract_data(pipeline, artifacts, code=code, as_of=as_of, settings=settings)
         given = given_columns(registry, pipeline)
         validated = validate_data(snapshot, pipeline, artifacts, ExpectationsProcess(), given=given)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TRAINING_FLOW = "continuous-training"
 
-Standing = Literal["waiting", "starting", "under way", "completed", "failed", "cancelled", "gone"]
+Standing = Literal["waiting", "starting", "under way", "completed", "failed", "cancelling", "cancelled", "gone"]
 """Where a flow run stands; ``starting``: a worker has taken it; ``gone``: this server does not know it."""
 
 
@@ -121,7 +121,7 @@ _STANDINGS: dict[str, Standing] = {
     "PENDING": "starting",
     "PAUSED": "under way",
     "RUNNING": "under way",
-    "CANCELLING": "under way",
+    "CANCELLING": "cancelling",
     "COMPLETED": "completed",
     "FAILED": "failed",
     "CRASHED": "failed",

@@ -66,7 +66,7 @@ class Sweeper:
         found = self._sender.find(launch.flow_run)
         if found.standing == "waiting":
             self._look_at_waiting(launch, found, now)
-        elif found.standing == "starting":
+        elif found.standing in ("starting", "under way"):
             if now - as_utc(found.since or launch.sent_at) > self._patience:
                 # A worker took it and died: nobody else may begin it.
                 self._sender.cancel(launch.flow_run)
@@ -75,7 +75,7 @@ class Sweeper:
             self._change(
                 launch, lambda session: self._end(session, launch, "cancelled in Prefect before it began", now)
             )
-        elif found.standing != "under way":
+        elif found.standing != "cancelling":
             what = found.message or "without a word"
             self._send_again(launch, f"flow run {launch.flow_run} is {found.standing} and never began: {what}", now)
 
@@ -98,7 +98,15 @@ class Sweeper:
             run = None if launch.run_id is None else session.get(Run, launch.run_id)
         if run is None or run.status != RUNNING or is_alive(run, now):
             return
-        self._send_again(launch, f"the process of run {run.id} died at step {run.step or 'extract'!r}", now)
+        step = run.step or "extract"
+        flow_run = run.prefect_run or launch.flow_run
+        standing = None if flow_run is None else self._sender.find(flow_run).standing
+        if standing in ("cancelling", "cancelled"):
+            self._change(
+                launch, lambda session: self._end(session, launch, f"cancelled in Prefect at step {step!r}", now)
+            )
+            return
+        self._send_again(launch, f"the process of run {run.id} died at step {step!r}", now)
 
     def _send_again(self, launch: Launch, trouble: str, now: datetime) -> None:
         def change(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -199,8 +200,9 @@ def _judge_losses(
     level: float,
     fortunes: tuple[float, ...],
 ) -> tuple[tuple[float, ...], Alarm | None]:
-    past = np.concatenate([losses.reference_increases(), history.past_values("loss", before=facts.start)])
-    usual = largest_usual(past, level)
+    # Of past windows only how much one differs from the next: a level that has risen would else be what is usual.
+    jumps = np.diff(history.past_values("loss", before=facts.start)) / math.sqrt(2)
+    usual = largest_usual(np.concatenate([losses.reference_increases(), jumps]), level)
     tolerance = spec.max_loss_increase if usual is None else max(spec.max_loss_increase, usual)
     carried = bet_on_losses(losses, fortunes, tolerance=tolerance)
     fortune, increase = total_fortune(carried), losses.increase

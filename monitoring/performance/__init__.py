@@ -5,7 +5,7 @@ from __future__ import annotations
 from base.class_codes import encode_labels
 from monitoring.performance.estimates import Estimate, estimate_performance, explain_trust
 from monitoring.performance.expectation import Expectation, learn_expectation
-from monitoring.performance.measured import PerformanceReport, SlicePerformance, measure_performance
+from monitoring.performance.measured import PerformanceReport, SlicePerformance, is_comparable, measure_performance
 from monitoring.performance.reference import ReferenceRows, read_answers, read_reference
 from monitoring.performance.scores import EstimateScore, ScoredEstimate, pair_with_truth, score_estimates
 
@@ -20,6 +20,7 @@ __all__ = [
     "encode_labels",
     "estimate_performance",
     "explain_trust",
+    "is_comparable",
     "learn_expectation",
     "measure_performance",
     "pair_with_truth",

@@ -120,7 +120,8 @@ def measure_performance(
     """
     loss = LOSS_NAMES[manifest.task]
     expected = manifest.metrics[loss]
-    labelled = _comparable(matured[matured["is_labelled"]], manifest.classes)
+    labelled = matured[matured["is_labelled"]]
+    labelled = labelled[is_comparable(labelled, manifest.classes)]
     if labelled.empty:
         return PerformanceReport(n_labelled=0, metrics={}, loss=loss, expected=expected, n_matured=len(matured))
     target = encode_labels(labelled["value"], manifest.classes)
@@ -147,12 +148,12 @@ def measure_performance(
     return report.model_copy(update={"difference": bounds, "p_rise": found.p_rise})
 
 
-def _comparable(labelled: pd.DataFrame, classes: tuple[Any, ...] | None) -> pd.DataFrame:
-    """Leave out rows whose answer or label is of another form than the model's: an earlier version served them."""
-    is_comparable = is_answer_of(labelled, classes)
+def is_comparable(labelled: pd.DataFrame, classes: tuple[Any, ...] | None) -> pd.Series[bool]:
+    """Tell which rows have an answer and a label of the model's form: an earlier version may have served the others."""
+    found = is_answer_of(labelled, classes)
     if classes is None:
-        is_comparable &= pd.to_numeric(labelled["value"], errors="coerce").notna()
-    return labelled[is_comparable]
+        found &= pd.to_numeric(labelled["value"], errors="coerce").notna()
+    return found
 
 
 def _intervals(

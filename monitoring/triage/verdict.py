@@ -101,7 +101,7 @@ def triage(
         return Triage(verdict="quiet")
     if reason := _find_change(judgement, moved, weights, outlook, spec, has_importances=bool(importances)):
         return Triage(verdict="changed world", reasons=(reason, *_tell(moved)), evidence=evidence)
-    reasons = _excuse(judgement, moved, weights, outlook)
+    reasons = _excuse(judgement, moved, weights, outlook, spec)
     return Triage(verdict="harmless", reasons=(*reasons, *_tell(moved)), evidence=evidence)
 
 
@@ -133,10 +133,15 @@ def _find_change(
 
 
 def _excuse(
-    judgement: Judgement, moved: Mapping[str, Standout], weights: Mapping[str, float], outlook: LossOutlook
+    judgement: Judgement,
+    moved: Mapping[str, Standout],
+    weights: Mapping[str, float],
+    outlook: LossOutlook,
+    spec: MonitorSpec,
 ) -> tuple[str, ...]:
     if outlook.increase is not None and outlook.n_labelled:
-        return (f"the loss holds: {outlook.increase:+.1%} on {outlook.n_labelled:,} labelled rows",)
+        how = "the loss holds" if outlook.increase <= spec.max_loss_increase else "the loss is not beyond chance and custom"
+        return (f"{how}: {outlook.increase:+.1%} on {outlook.n_labelled:,} labelled rows",)
     if moved and max(weights.values()) < _LEAST_IMPORTANCE:
         return ("what moved hardly matters to the model",)
     missing = judgement.find("missing labels")

@@ -14,11 +14,12 @@ from typing import Any
 from sqlmodel import Session, col, func, select
 
 from base.database import Database
+from registry.notices.alarm_telling import tell_alarm_end, tell_alarm_growth
 from registry.notices.happening import Happening
 from registry.notices.mutes import list_mutes
 from registry.notices.outbox import put_notices
 from registry.notices.sinks import Sink
-from registry.notices.telling import tell_alarm_end, tell_decision, tell_end
+from registry.notices.telling import tell_decision, tell_end
 from registry.runs import RUNNING
 from registry.tables import AlarmRow, Decision, NoticeCursor, PipelineVersion, Run
 
@@ -49,7 +50,7 @@ def _find_pending(database: Database, sinks: Sequence[Sink]) -> list[Sink]:
         pending = []
         for sink in sinks:
             cursor = cursors.get(sink.name)
-            if cursor is None or cursor.position != newest or _find_ended(session, cursor.watched):
+            if cursor is None or cursor.position != newest or _look(session, cursor.watched)[1] != cursor.watched:
                 pending.append(sink)
         return pending
 
@@ -69,22 +70,21 @@ def _read_on(session: Session, sink: Sink, now: datetime) -> int:
             .limit(_MOST_DECISIONS)
         )
     )
-    watched = {name: list(found) for name, found in cursor.watched.items()}
+    runs, alarms = list(cursor.watched.get(_RUNS, ())), dict(cursor.watched.get(_ALARMS, {}))
     happenings: list[Happening] = []
     for decision in decisions:
         alarm = _find_alarm(session, decision)
         happenings += tell_decision(decision, alarm)
-        if decision.kind == "training" and decision.run_id is not None:
-            _watch(watched, _RUNS, decision.run_id)
+        if decision.kind == "training" and decision.run_id is not None and decision.run_id not in runs:
+            runs.append(decision.run_id)
         if alarm is not None:
-            _watch(watched, _ALARMS, alarm.id)
+            alarms[alarm.id] = list(decision.evidence.get("columns", ()))
+    watched: dict[str, Any] = {_RUNS: runs, _ALARMS: alarms}
     position = decisions[-1].sequence if decisions else cursor.position
     if position == newest:
         # What ended is told after what led to it.
-        for name, ended in _find_ended(session, watched).items():
-            happenings += [end for _, end in ended if end is not None]
-            over = {identifier for identifier, _ in ended}
-            watched[name] = [identifier for identifier in watched[name] if identifier not in over]
+        changes, watched = _look(session, watched)
+        happenings += changes
     n_put = _put(session, sink, happenings, now)
     cursor.position, cursor.watched, cursor.moved_at = position, watched, now
     session.add(cursor)
@@ -115,33 +115,32 @@ def _put(session: Session, sink: Sink, happenings: Sequence[Happening], now: dat
 
 def _begin(session: Session, cursor: NoticeCursor, newest: int, now: datetime) -> NoticeCursor:
     runs = session.exec(select(Run.id).where(Run.status == RUNNING)).all()
-    alarms = session.exec(select(AlarmRow.id).where(col(AlarmRow.closed_at).is_(None))).all()
+    alarms = session.exec(select(AlarmRow).where(col(AlarmRow.closed_at).is_(None))).all()
     cursor.position, cursor.moved_at = newest, now
-    cursor.watched = {_RUNS: list(runs), _ALARMS: list(alarms)}
+    cursor.watched = {_RUNS: list(runs), _ALARMS: {alarm.id: list(alarm.columns) for alarm in alarms}}
     return cursor
 
 
-def _watch(watched: dict[str, list[str]], name: str, identifier: str) -> None:
-    if identifier not in watched.setdefault(name, []):
-        watched[name].append(identifier)
+def _look(session: Session, watched: Mapping[str, Any]) -> tuple[list[Happening], dict[str, Any]]:
+    """Look at the runs and alarms that are watched; return what is new of them, and what is still to be watched.
 
-
-def _find_ended(
-    session: Session, watched: Mapping[str, Sequence[str]]
-) -> dict[str, list[tuple[str, Happening | None]]]:
-    """Find what is over of what is watched, in the order of the ends; what is gone is over without a word."""
-    found: dict[str, list[tuple[str, Happening | None]]] = {}
-    if names := watched.get(_RUNS):
-        runs = {run.id: run for run in session.exec(select(Run).where(col(Run.id).in_(names)))}
-        ended = [run for run in runs.values() if run.status != RUNNING]
-        ended.sort(key=lambda run: run.finished_at or run.started_at)
-        found[_RUNS] = [(run.id, tell_end(run)) for run in ended]
-        found[_RUNS] += [(name, None) for name in names if name not in runs]
-    if names := watched.get(_ALARMS):
-        alarms = {alarm.id: alarm for alarm in session.exec(select(AlarmRow).where(col(AlarmRow.id).in_(names)))}
-        found[_ALARMS] = [(each.id, tell_alarm_end(each)) for each in alarms.values() if each.closed_at is not None]
-        found[_ALARMS] += [(name, None) for name in names if name not in alarms]
-    return {name: ended for name, ended in found.items() if ended}
+    An alarm is watched with the columns that were told of; a run or an alarm that is gone is over without a word.
+    """
+    names, known = watched.get(_RUNS, ()), watched.get(_ALARMS, {})
+    runs = list(session.exec(select(Run).where(col(Run.id).in_(names)))) if names else []
+    ended = sorted((run for run in runs if run.status != RUNNING), key=lambda run: run.finished_at or run.started_at)
+    happenings = [tell_end(run) for run in ended]
+    alarms = list(session.exec(select(AlarmRow).where(col(AlarmRow.id).in_(known)))) if known else []
+    for alarm in alarms:
+        if alarm.closed_at is not None:
+            happenings.append(tell_alarm_end(alarm))
+        elif added := [column for column in alarm.columns if column not in known[alarm.id]]:
+            happenings.append(tell_alarm_growth(alarm, added))
+    under_way = {run.id for run in runs} - {run.id for run in ended}
+    return happenings, {
+        _RUNS: [name for name in names if name in under_way],
+        _ALARMS: {alarm.id: list(alarm.columns) for alarm in alarms if alarm.closed_at is None},
+    }
 
 
 def _find_alarm(session: Session, decision: Decision) -> AlarmRow | None:

@@ -1,4 +1,4 @@
-"""What the ledger, an ended run and a closed alarm say, as happenings; pure functions of their rows."""
+"""What the ledger and an ended run say, as happenings; pure functions of their rows."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Any
 
 from base.fingerprint import digest_document
 from base.receivers import HappeningKind, Severity
+from registry.notices.alarm_telling import tell_alarm, tell_drift
 from registry.notices.happening import Happening
+from registry.notices.phrasing import as_line, cut_text, tell_of
 from registry.tables import AlarmRow, Decision, Run
 
-# The ledger keeps every word; a message need not.
-_LONGEST_TEXT, _LONGEST_TITLE = 1500, 150
-
-_ALARM_SEVERITY: dict[str, Severity] = {"low": "notice", "medium": "warning", "high": "critical"}
-_DRIFT = ("drift", "prediction drift", "label drift")
 _ENDS: dict[str, tuple[Severity, str]] = {
     "promoted": ("info", "a training ended with a new champion"),
     "kept": ("info", "a training ended, and the champion stays"),
@@ -33,7 +30,7 @@ def tell_decision(decision: Decision, alarm: AlarmRow | None = None) -> tuple[Ha
         The alarm that the decision raised, which knows how grave it is.
     """
     if decision.kind == "alarm":
-        return _tell_alarm(decision, alarm)
+        return tell_alarm(decision, alarm)
     if decision.kind == "trigger":
         return _tell_trigger(decision)
     teller = _TELLERS.get(decision.kind)
@@ -49,8 +46,8 @@ def tell_end(run: Run) -> Happening:
     return Happening(
         kind="training.finished",
         pipeline=run.pipeline,
-        title=_line(f"{run.pipeline}: {what}"),
-        text=_cut(f"{started}{at_step}.\nWhy: {run.reason or 'no reason was given'}"),
+        title=as_line(f"{run.pipeline}: {what}"),
+        text=cut_text(f"{started}{at_step}.\nWhy: {run.reason or 'no reason was given'}"),
         severity=severity,
         key=f"run/{run.id}/finished",
         at=run.finished_at or run.started_at,
@@ -64,58 +61,10 @@ def tell_end(run: Run) -> Happening:
     )
 
 
-def tell_alarm_end(alarm: AlarmRow) -> Happening:
-    """Say that an alarm is over."""
-    columns = f" of {', '.join(alarm.columns)}" if alarm.columns else ""
-    return Happening(
-        kind="alarm.closed",
-        pipeline=alarm.model,
-        title=_line(f"{alarm.model}: the alarm about {alarm.kind} is over"),
-        text=_cut(
-            f"The alarm about {alarm.kind}{columns} was raised on {alarm.raised_at:%Y-%m-%d %H:%M} UTC and seen in "
-            f"{alarm.n_windows} {'window' if alarm.n_windows == 1 else 'windows'}.\n"
-            f"Why it is over: {alarm.closed_because or 'no reason was given'}"
-        ),
-        severity="notice",
-        key=f"alarm/{alarm.id}/closed",
-        at=alarm.closed_at or alarm.seen_at,
-        link=f"/v1/models/{alarm.model}",
-        details={"alarm": alarm.id, "alarm_kind": alarm.kind, "columns": alarm.columns},
-    )
-
-
-def _tell_alarm(decision: Decision, alarm: AlarmRow | None) -> tuple[Happening, ...]:
-    if not decision.outcome.endswith(" raised"):
-        return ()
-    evidence = decision.evidence
-    kind, columns = str(evidence.get("kind", "")), list(evidence.get("columns", ()))
-    verdict = str(evidence.get("verdict") or "")
-    named = f" in {', '.join(columns)}" if columns else ""
-    raised = _happening(
-        decision,
-        "alarm.raised",
-        f"an alarm about {kind}{named}",
-        f"An alarm about {kind}{named} was raised{_of_window(evidence)}."
-        + (f" It looks like {verdict}." if verdict else ""),
-        severity=_ALARM_SEVERITY.get("" if alarm is None else alarm.severity, "warning"),
-        topic=f"alarm/{kind}",
-        sign=digest_document([sorted(columns), verdict, "" if alarm is None else alarm.severity]),
-        details={
-            "alarm": evidence.get("alarm"),
-            "alarm_kind": kind,
-            "columns": columns,
-            "verdict": verdict,
-            "window": evidence.get("window"),
-            "p_adjusted": evidence.get("p_adjusted"),
-        },
-    )
-    return (raised, _detect_drift(decision, decision.reason, evidence)) if kind in _DRIFT else (raised,)
-
-
 def _tell_trigger(decision: Decision) -> tuple[Happening, ...]:
     evidence = decision.evidence
     if decision.outcome == "give up":
-        told = _happening(
+        told = tell_of(
             decision,
             "training.given_up",
             "a training was given up",
@@ -128,10 +77,10 @@ def _tell_trigger(decision: Decision) -> tuple[Happening, ...]:
     kind, reason = str(wish.get("kind", "")), str(wish.get("reason", ""))
     happenings = []
     if kind == "drift":
-        happenings.append(_detect_drift(decision, reason, evidence))
+        happenings.append(tell_drift(decision, reason, evidence))
     if kind == "missing_data":
         happenings.append(
-            _happening(
+            tell_of(
                 decision,
                 "data.missing",
                 "expected data did not come",
@@ -143,31 +92,15 @@ def _tell_trigger(decision: Decision) -> tuple[Happening, ...]:
         )
     if decision.outcome == "start":
         happenings.append(
-            _happening(
+            tell_of(
                 decision,
                 "training.requested",
                 f"a training is to start ({kind or 'asked for'})",
-                f"{decision.actor} asked for a training: {reason or 'no reason was given'}.",
+                f"{decision.actor} asked for a training" + ("." if reason in ("", decision.reason) else f": {reason}."),
                 details={"launch": evidence.get("launch"), "trigger": evidence.get("trigger"), "trigger_kind": kind},
             )
         )
     return tuple(happenings)
-
-
-def _detect_drift(decision: Decision, reason: str, evidence: Mapping[str, Any]) -> Happening:
-    """Say that a window drifted; its alarm and the training that it asks for are the same piece of news."""
-    window = evidence.get("window")
-    drift = _happening(
-        decision,
-        "drift.detected",
-        "the data drifted",
-        f"Drift was found{_of_window(evidence)}.",
-        details={"window": window, "columns": evidence.get("columns"), "drift": evidence.get("drift")},
-    )
-    told = {"text": _cut(f"{drift.text.partition('Why: ')[0]}Why: {reason or decision.reason}")}
-    if not window:
-        return drift.model_copy(update=told | {"key": f"{drift.key}/drift"})
-    return drift.model_copy(update=told | {"key": f"drift/{decision.pipeline}/{'/'.join(map(str, window))}"})
 
 
 def _tell_training(decision: Decision) -> Happening | None:
@@ -175,7 +108,7 @@ def _tell_training(decision: Decision) -> Happening | None:
         return None
     trigger = decision.evidence.get("inputs", {}).get("trigger")
     what = f"Run {decision.run_id} began, asked for by {trigger or decision.actor}."
-    return _happening(decision, "training.started", "a training began", what, details={"trigger": trigger})
+    return tell_of(decision, "training.started", "a training began", what, details={"trigger": trigger})
 
 
 def _tell_data(decision: Decision) -> Happening | None:
@@ -185,7 +118,7 @@ def _tell_data(decision: Decision) -> Happening | None:
     step = decision.evidence.get("step") or "extract"
     count = f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}"
     columns = sorted({str(fault["column"]) for fault in faults if fault.get("column")})
-    return _happening(
+    return tell_of(
         decision,
         "data.refused",
         f"data were refused at step {step}",
@@ -202,9 +135,9 @@ def _tell_approval(decision: Decision) -> Happening | None:
     if decision.outcome == "asked":
         what = f"Version {version} waits for people: somebody must approve it."
         title = f"version {version} waits for approval"
-        return _happening(decision, "approval.asked", title, what, severity="notice", version=version)
+        return tell_of(decision, "approval.asked", title, what, severity="notice", version=version)
     what = f"The approval of version {version}: {decision.outcome}, by {decision.actor}."
-    return _happening(
+    return tell_of(
         decision,
         "approval.answered",
         f"version {version}: {decision.outcome}",
@@ -227,7 +160,7 @@ def _tell_promotion(decision: Decision) -> Happening | None:
     is_champion = alias.endswith("@champion")
     severity: Severity = "info" if not is_champion else "warning" if is_back else "notice"
     kind: HappeningKind = "model.rolled_back" if is_back else "model.promoted"
-    return _happening(
+    return tell_of(
         decision,
         kind,
         title,
@@ -246,7 +179,7 @@ def _tell_rollout(decision: Decision) -> Happening | None:
     severity: Severity = "warning" if is_stopped else "info" if is_step else "notice"
     details = {"rollout": decision.evidence.get("rollout"), "shares": decision.evidence.get("shares")}
     title = decision.outcome.replace("_", " ")
-    return _happening(decision, "rollout.moved", title, what, severity=severity, details=details)
+    return tell_of(decision, "rollout.moved", title, what, severity=severity, details=details)
 
 
 _TELLERS: Mapping[str, Callable[[Decision], Happening | None]] = {
@@ -257,47 +190,3 @@ _TELLERS: Mapping[str, Callable[[Decision], Happening | None]] = {
     "rollback": _tell_promotion,
     "rollout": _tell_rollout,
 }
-
-
-def _happening(
-    decision: Decision,
-    kind: HappeningKind,
-    title: str,
-    what: str,
-    *,
-    severity: Severity = "info",
-    topic: str = "",
-    sign: str = "",
-    version: object = None,
-    details: Mapping[str, Any] | None = None,
-) -> Happening:
-    page = "" if version is None else f"/versions/{version}/report"
-    return Happening(
-        kind=kind,
-        pipeline=decision.pipeline,
-        title=_line(f"{decision.pipeline}: {title}"),
-        text=_cut(f"{what}\nWhy: {decision.reason or 'no reason was given'}"),
-        severity=severity,
-        key=f"decision/{decision.sequence}/{kind}",
-        at=decision.decided_at,
-        link=f"/v1/models/{decision.pipeline}{page}",
-        topic=topic,
-        sign=sign,
-        run_id=decision.run_id,
-        details={"decision": decision.sequence, "actor": decision.actor, **(details or {})},
-    )
-
-
-def _of_window(evidence: Mapping[str, Any]) -> str:
-    window = evidence.get("window")
-    return f" in the window {window[0][:16]} to {window[1][:16]}" if window else ""
-
-
-def _line(text: str) -> str:
-    """Return text as one line of printable characters, as a subject or a headline must be."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return line if len(line) <= _LONGEST_TITLE else line[: _LONGEST_TITLE - 1] + "…"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"

@@ -22,8 +22,7 @@ _NEXT: Mapping[HappeningKind, str] = {
     "data.missing": "look at the source, then `everfit train {pipeline}`",
     "training.requested": "`everfit triggers list {pipeline}` shows where it stands",
     "training.started": "`everfit why {pipeline}` when it has ended",
-    "training.finished": "`everfit why {pipeline}`; after a failure `everfit train {pipeline}` goes on at the step "
-    "that broke",
+    "training.finished": "`everfit why {pipeline}`",
     "training.given_up": "`everfit triggers list {pipeline}`, Prefect's log of the flow run, then `everfit train "
     "{pipeline}`",
     "approval.asked": "`everfit approve {pipeline}` or `everfit reject {pipeline}`, after `everfit why {pipeline}`",
@@ -32,6 +31,8 @@ _NEXT: Mapping[HappeningKind, str] = {
     "model.rolled_back": "`everfit why {pipeline}`",
     "rollout.moved": "`everfit rollout status {pipeline}`",
 }
+
+_AFTER_FAILURE = "`everfit why {pipeline}`, then `everfit train {pipeline}`, which goes on at the step that broke"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def write_message(happening: Happening, *, public_url: str | None = None, enviro
     Look: https://ml.example.org/v1/models/bike
     When: 2026-03-02 12:00 UTC
     """
-    lines = [happening.text, f"Next: {_NEXT[happening.kind].format(pipeline=happening.pipeline)}"]
+    is_failure = happening.kind == "training.finished" and happening.severity == "critical"
+    advice = _AFTER_FAILURE if is_failure else _NEXT[happening.kind]
+    lines = [happening.text, f"Next: {advice.format(pipeline=happening.pipeline)}"]
     if public_url and happening.link:
         lines.append(f"Look: {public_url.rstrip('/')}{happening.link}")
     if happening.flow_run:

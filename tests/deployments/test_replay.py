@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from base.monitor_spec import MonitorSpec
 from base.settings import Settings
 from deployments.replay import Replay
-from monitoring.windows import check_window, due_windows
+from monitoring.cutting import due_windows
+from monitoring.monitored_version import MonitoredVersion
+from monitoring.windows import measure_window
 from registry.manifest import ModelManifest
 from registry.store import Registry, open_registry
 from serving.labels.status import read_label_status
@@ -39,18 +40,18 @@ def _replay(
         label_delay=delay,
     )
     found: dict[datetime, tuple[datetime, dict[str, float]]] = {}
+    version = MonitoredVersion(1, manifest, registry.artifacts)
     waiting = []
     home, day = settings.home, START
     while day < START + N_DAYS * DAY + delay:
         day += DAY
         traffic.play(day)
         with registry.database.read() as session:
-            due = due_windows(session, home, "trips", length=7 * DAY, label_delay=delay, until=day, registry=registry)
+            due = due_windows(session, home, "trips", window=7 * DAY, until=day - delay, registry=registry)
         for start, stop in due:
             if start not in found:
-                spec = MonitorSpec(min_rows=50)
-                report = check_window(
-                    home, manifest, spec, registry, start=start, stop=stop, until=day, label_delay=delay
+                report = measure_window(
+                    home, version, registry, start=start, stop=stop, min_rows=50, until=day, label_delay=delay
                 )
                 found[start] = day, report.performance.metrics | {"n": report.performance.n_labelled}
         status = read_label_status(home, "trips", label_delay=delay, grace=timedelta(0), until=day)

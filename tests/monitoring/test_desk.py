@@ -263,7 +263,7 @@ def test_a_busy_database_is_asked_again_and_no_caller_hears_of_it(
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize("place", ["rule", "append_decision", "_find_launch", "_as_wish"])
+@pytest.mark.parametrize("place", ["rule", "link_decision", "_find_launch", "_as_wish"])
 def test_a_process_that_dies_at_the_desk_has_done_nothing_and_the_next_try_does_all(
     place: str, settings: Settings
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,11 +12,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from base.monitor_spec import MonitorSpec
 from base.settings import Settings
-from monitoring.drift import ColumnFinding, DriftPage, DriftReport
-from monitoring.performance import PerformanceReport
-from monitoring.windows import check_window, due_windows, judge_window, list_windows
+from monitoring.cutting import due_windows, list_windows
+from monitoring.monitored_version import MonitoredVersion
+from monitoring.windows import MeasuredWindow, measure_window
 from registry.store import Registry, open_registry
 from registry.tables import WindowRow
 from tests.monitoring.traffic import serve
@@ -45,7 +43,7 @@ def _due(
     registry: Registry, home: Path, until: datetime, *, length: timedelta = WEEK, delay: timedelta = DAY
 ) -> list[str]:
     with registry.database.read() as session:
-        windows = due_windows(session, home, "trips", length=length, label_delay=delay, until=until)
+        windows = due_windows(session, home, "trips", window=length, until=until - delay)
     assert all(stop - start == length for start, stop in windows)
     return [f"{start:%m-%d}" for start, _ in windows]
 
@@ -139,7 +137,7 @@ def test_due_windows_cover_each_row_that_is_old_enough_once(
     now, delayed = _at(2, 1) + timedelta(hours=until), timedelta(hours=delay)
 
     with registry.database.read() as session:
-        windows = due_windows(session, home, "trips", length=timedelta(hours=length), label_delay=delayed, until=now)
+        windows = due_windows(session, home, "trips", window=timedelta(hours=length), until=now - delayed)
 
     assert all(stop + delayed <= now for _, stop in windows)
     assert all(first[1] <= second[0] for first, second in pairwise(windows))
@@ -150,68 +148,19 @@ def test_due_windows_cover_each_row_that_is_old_enough_once(
     assert all(found for found, is_old in zip(covered, old, strict=True) if is_old)
 
 
-JUDGED: list[tuple[str, int, float | None, dict[str, float], str, str]] = [
-    ("all is well", 0, 0.5, {}, "healthy", "+0.0% against 0.5000"),
-    ("loss below the limit", 0, 0.549, {}, "healthy", "+9.8%"),
-    ("loss above the limit", 0, 0.56, {}, "performance", "(limit +10.0%); 0 of 4 features drifted"),
-    ("loss and drift", 4, 0.6, {}, "performance", "4 of 4 features drifted (x0, x1, x2, …)"),
-    ("half of the features", 2, 0.5, {}, "healthy", "2 of 4 features drifted (x0, x1)"),
-    ("more than half", 3, 0.5, {}, "drift", "3 of 4 features drifted (x0, x1, x2), limit 50%"),
-    ("drift without labels", 3, None, {}, "drift", "no labels yet"),
-    ("nothing known", 0, None, {}, "healthy", "no labels yet; 0 of 4 features drifted"),
-    ("another limit of drift", 1, 0.5, {"max_drifted_share": 0.2}, "drift", "limit 20%"),
-    ("another limit of loss", 0, 0.56, {"max_loss_increase": 0.2}, "healthy", "+12.0%"),
-    ("better than expected", 0, 0.3, {}, "healthy", "-40.0%"),
-]
-
-
-@pytest.mark.parametrize(
-    ("n_drifted", "loss", "spec", "outcome", "words"), [row[1:] for row in JUDGED], ids=[row[0] for row in JUDGED]
-)
-def test_a_window_is_judged_by_its_loss_first(
-    n_drifted: int, loss: float | None, spec: dict[str, float], outcome: str, words: str
-) -> None:
-    columns = tuple(
-        ColumnFinding(
-            column=f"x{order}",
-            kind="numeric",
-            n_reference=100,
-            n_current=100,
-            statistic=0.5,
-            p_value=1e-9 if order < n_drifted else 0.5,
-            effect=0.9 - order / 10,
-            effect_name="wasserstein",
-        )
-        for order in range(4)
-    )
-    drift = DriftPage(DriftReport(columns=columns, not_measured={}, n_reference=100, n_current=100), None)
-    performance = PerformanceReport(
-        n_labelled=0 if loss is None else 1_200,
-        metrics={} if loss is None else {"log_loss": loss},
-        loss="log_loss",
-        expected=0.5,
-    )
-
-    found, reason = judge_window(drift, performance, MonitorSpec.model_validate(spec))
-
-    assert found == outcome
-    assert words in reason
-
-
-def _check(
+def _measure(
     trained: tuple[Trained, Settings],
     home: Path,
     start: datetime,
     *,
     until: datetime | None = None,
     label_delay: timedelta | None = None,
-    **more: Any,
-) -> Any:
+) -> MeasuredWindow:
     model, settings = trained
-    spec = MonitorSpec.model_validate({"min_rows": 50} | more)
-    registry, stop = open_registry(settings), start + WEEK
-    return check_window(
-        home, model.manifest, spec, registry, start=start, stop=stop, until=until, label_delay=label_delay
+    registry = open_registry(settings)
+    version = MonitoredVersion(1, model.manifest, registry.artifacts)
+    return measure_window(
+        home, version, registry, start=start, stop=start + WEEK, min_rows=50, until=until, label_delay=label_delay
     )
 
 
@@ -219,9 +168,14 @@ def test_a_window_of_the_same_world_is_healthy(trained: tuple[Trained, Settings]
     model, settings = trained
     serve(home, open_registry(settings), model.manifest, make_trips(24 * 7, seed=5, start="2013-02-01"))
 
-    report = _check(trained, home, _at(2, 1), max_loss_increase=1.0)
+    report = _measure(trained, home, _at(2, 1))
 
-    assert (report.outcome, report.n_rows, report.performance.n_labelled) == ("healthy", 168, 168)
+    assert (report.n_rows, report.performance.n_labelled, report.performance.missing) == (168, 168, None)
+    assert report.report is not None
+    assert report.report.drifted == ()
+    assert report.estimate is not None
+    assert report.losses is not None
+    assert report.losses.losses.mean() == pytest.approx(report.performance.metrics["log_loss"])
 
 
 def test_a_world_that_turned_round_is_told_by_the_loss(trained: tuple[Trained, Settings], home: Path) -> None:
@@ -229,7 +183,10 @@ def test_a_world_that_turned_round_is_told_by_the_loss(trained: tuple[Trained, S
     turned = make_trips(24 * 7, seed=5, start="2013-02-01", noise=0.9)
     serve(home, open_registry(settings), model.manifest, turned)
 
-    assert _check(trained, home, _at(2, 1)).outcome == "performance"
+    increase = _measure(trained, home, _at(2, 1)).performance.increase
+
+    assert increase is not None
+    assert increase > 1
 
 
 def test_a_world_that_looks_different_is_told_by_its_features(trained: tuple[Trained, Settings], home: Path) -> None:
@@ -237,10 +194,11 @@ def test_a_world_that_looks_different_is_told_by_its_features(trained: tuple[Tra
     moved = make_trips(24 * 7, seed=5, start="2013-02-01").assign(distance=500.0, company="red", passengers=9)
     serve(home, open_registry(settings), model.manifest, moved, labelled=False)
 
-    report = _check(trained, home, _at(2, 1))
+    report = _measure(trained, home, _at(2, 1))
 
-    assert report.outcome == "drift"
-    assert "no labels yet" in report.reason
+    assert report.report is not None
+    assert set(report.report.drifted) >= {"distance", "company", "passengers"}
+    assert (report.performance.n_labelled, report.losses) == (0, None)
 
 
 def test_labels_of_the_future_do_not_judge_a_window(trained: tuple[Trained, Settings], home: Path) -> None:
@@ -248,8 +206,8 @@ def test_labels_of_the_future_do_not_judge_a_window(trained: tuple[Trained, Sett
     trips = make_trips(24 * 7, seed=5, start="2013-02-01")
     serve(home, open_registry(settings), model.manifest, trips, label_delay=3 * DAY)
 
-    early = _check(trained, home, _at(2, 1), until=_at(2, 8), label_delay=DAY)
-    due = _check(trained, home, _at(2, 1), until=_at(2, 11), label_delay=3 * DAY)
+    early = _measure(trained, home, _at(2, 1), until=_at(2, 8), label_delay=DAY)
+    due = _measure(trained, home, _at(2, 1), until=_at(2, 11), label_delay=3 * DAY)
 
     assert (early.performance.n_matured, early.performance.n_labelled) == (24 * 6 + 1, 24 * 4 + 1)
     assert (due.performance.n_matured, due.performance.n_labelled) == (168, 168)
@@ -264,23 +222,22 @@ def test_labels_that_stay_away_are_told(trained: tuple[Trained, Settings], home:
     trips[model.manifest.target] = pd.Series([None if away else value for value, away in values], index=trips.index)
     serve(home, open_registry(settings), model.manifest, trips)
 
-    before = _check(trained, home, _at(2, 1), max_loss_increase=5.0)
-    report = _check(trained, home, _at(2, 8), max_loss_increase=5.0)
+    before = _measure(trained, home, _at(2, 1))
+    report = _measure(trained, home, _at(2, 8))
 
-    assert before.outcome == "healthy"
-    assert report.outcome == "labels missing"
-    assert "0 of 72 matured rows have one on 2013-02-12 and 2 more days" in report.reason
-    assert f"on {4 * 72:,} of {7 * 72:,} labelled rows" in report.reason
+    assert before.performance.missing is None
+    assert report.performance.missing is not None
+    assert "0 of 72 matured rows have one on 2013-02-12 and 2 more days" in report.performance.missing
+    assert (report.performance.n_labelled, report.performance.n_matured) == (4 * 72, 7 * 72)
 
 
 def test_a_window_of_few_rows_says_nothing(trained: tuple[Trained, Settings], home: Path) -> None:
     model, settings = trained
     serve(home, open_registry(settings), model.manifest, make_trips(20, start="2013-02-01"))
 
-    report = _check(trained, home, _at(2, 1))
+    report = _measure(trained, home, _at(2, 1))
 
-    assert (report.outcome, report.drift) == ("too few rows", None)
-    assert report.reason == "20 rows, expected at least 50"
+    assert (report.n_rows, report.drift, report.estimate) == (20, None, None)
 
 
 def test_rows_that_lack_an_input_are_checked_all_the_same(trained: tuple[Trained, Settings], home: Path) -> None:
@@ -288,7 +245,7 @@ def test_rows_that_lack_an_input_are_checked_all_the_same(trained: tuple[Trained
     lacking = make_trips(24 * 7, seed=5, start="2013-02-01").drop(columns="passengers")
     serve(home, open_registry(settings), model.manifest, lacking)
 
-    report = _check(trained, home, _at(2, 1), max_loss_increase=5.0)
+    report = _measure(trained, home, _at(2, 1))
 
     assert report.drift is not None
     assert report.drift.report.not_measured == {"passengers": "no value in the window"}
@@ -301,9 +258,12 @@ def test_predictions_and_labels_that_moved_are_told_beside_the_features(
     near = make_trips(24 * 7, seed=5, start="2013-02-01").assign(distance=3.0, late=False)
     serve(home, open_registry(settings), model.manifest, near)
 
-    report = _check(trained, home, _at(2, 1)).drift.report
+    report = _measure(trained, home, _at(2, 1)).report
 
+    assert report is not None
     prediction, label = report.find("prediction", "prediction"), report.find("late", "label")
+    assert prediction is not None
+    assert label is not None
     assert (prediction.direction, prediction.p_value < 1e-6) == ("down", True)
     assert (label.has_drifted, label.n_current, label.gone_categories) == (True, 168, ("True",))
     assert "distance" in report.drifted
@@ -325,6 +285,7 @@ class Rank:
     model = train(pipeline, settings)
     serve(settings.home, open_registry(settings), model.manifest, make_trips(24 * 7, seed=5, start="2013-02-01"))
 
-    report = _check((model, settings), settings.home, _at(2, 1))
+    report = _measure((model, settings), settings.home, _at(2, 1))
 
-    assert report.drift.report.find("beyond") is not None
+    assert report.report is not None
+    assert report.report.find("beyond") is not None

@@ -13,15 +13,16 @@ from sqlmodel import select
 
 from base.pipeline import Pipeline
 from base.settings import Settings
-from monitoring.windows import list_windows
+from monitoring.cutting import list_windows
 from registry.launches import list_launches
 from registry.ledger import first_broken_link, list_decisions
 from registry.pipelines import register_pipeline
 from registry.runs import begin_run, finish_run, this_process
 from registry.store import Registry, open_registry
 from registry.tables import Decision, Launch, Run, WindowRow
-from tasks import drift_detection
-from tasks.drift_detection import CheckedWindow, detect_drift
+from tasks import drift_detection, window_checks
+from tasks.drift_detection import detect_drift
+from tasks.window_checks import CheckedWindow
 from tests.monitoring.traffic import serve
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 from tests.processes import run_at_once, start_process
@@ -30,6 +31,7 @@ DELAY = timedelta(days=1)
 _SECTIONS = define(
     extract={"source": "data.parquet", "label_delay": "1 day"},
     monitor={"window": "7 days", "min_rows": 50, "max_loss_increase": 1.0},
+    triggers={"policy": "level"},
 )
 
 
@@ -99,8 +101,10 @@ def test_a_healthy_window_asks_for_nothing(home: Home) -> None:
 
     (window,) = home.detect(_at(9))
 
-    assert (window.report.outcome, window.decision[0]) == ("healthy", "none")
-    assert [row.outcome for row in home.windows()] == ["healthy"]
+    assert (window.conclusion.outcome, window.decision[0]) == ("healthy", "none")
+    (row,) = home.windows()
+    assert (row.outcome, row.verdict, row.is_quiet) == ("healthy", "quiet", True)
+    assert row.findings["estimate"]["metric"] == "log_loss"
     assert home.decisions() == []
 
 
@@ -111,9 +115,9 @@ def test_a_bad_window_asks_once_for_a_training_as_of_its_labels(home: Home) -> N
     again = home.detect(_at(9))
 
     assert again == []
-    assert window.report.outcome == "performance"
+    assert window.conclusion.outcome == "performance"
     (launch,) = home.launches()
-    assert (launch.kind, launch.as_of, launch.reason) == ("performance", _at(9), window.report.reason)
+    assert (launch.kind, launch.as_of, launch.reason) == ("performance", _at(9), window.conclusion.reason)
     (decision,) = home.decisions()
     assert (decision.outcome, decision.actor) == ("start", "monitoring")
     assert decision.evidence["window"] == ["2013-02-01T00:00:00+00:00", "2013-02-08T00:00:00+00:00"]
@@ -125,7 +129,7 @@ def test_windows_that_were_missed_are_checked_in_their_order(home: Home) -> None
 
     checked = home.detect(_at(23))
 
-    assert [window.report.start for window in checked] == [_at(1), _at(8), _at(15)]
+    assert [window.measured.start for window in checked] == [_at(1), _at(8), _at(15)]
     assert [row.start for row in home.windows()] == [_at(1), _at(8), _at(15)]
     assert [window.page is not None for window in checked] == [False, False, True]
 
@@ -190,7 +194,7 @@ def test_a_monitor_that_dies_leaves_the_window_due_and_its_alarm_unasked_togethe
     home.serve(1, noise=0.9)
 
     def monitor() -> None:
-        vars(drift_detection)[place] = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        vars(window_checks)[place] = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         home.detect(_at(9))
 
     child = start_process(monitor)
@@ -209,7 +213,7 @@ def test_two_monitors_at_once_record_each_window_once(home: Home, tmp_path: Path
     def monitor(number: int) -> list[str]:
         registry = open_registry(home.settings)
         checked = detect_drift(home.pipeline, registry, home.settings, until=_at(16))
-        return [window.report.start.isoformat() for window in checked]
+        return [window.measured.start.isoformat() for window in checked]
 
     found = run_at_once(2, monitor)
 
@@ -223,9 +227,9 @@ def test_a_window_that_was_recorded_meanwhile_is_left_to_who_did_it(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.serve(1, noise=0.9)
-    monkeypatch.setattr(drift_detection, "_is_checked", lambda *_: False)
     home.detect(_at(9))
-    monkeypatch.setattr(drift_detection, "due_windows", lambda *_, **__: [(_at(1), _at(8))])
+    due = iter([[(_at(1), _at(8))], []])
+    monkeypatch.setattr(drift_detection, "due_windows", lambda *_, **__: next(due))
 
     again = home.detect(_at(9))
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from base.database import DatabaseBusy
 from base.errors import DataRefused, Fault, RunFailed
 from base.judged import Promotion
 from base.pipeline import Pipeline
 from base.settings import Settings
+from base.times import utc_now
+from monitoring.desk import TriggerRequest, take
+from registry.launches import find_launch
 from registry.ledger import list_decisions
 from registry.models import ROLLBACK, alias_history, roll_back
-from registry.runs import LeaseLost, list_runs
+from registry.pipelines import register_pipeline
+from registry.runs import LeaseLost, list_runs, this_process
 from registry.store import Registry
 from registry.tables import Run
 from tasks import run_record
@@ -54,6 +63,40 @@ def test_whatever_ends_a_run_is_recorded(
     assert [(decision.kind, decision.outcome) for decision in decisions] == (
         [("data", "refused"), ("training", "granted")] if status == "refused" else [("training", "granted")]
     )
+
+
+@pytest.mark.parametrize("what", ["its worker stopped", "Prefect's server was away", "a source was away"])
+@pytest.mark.parametrize("is_deployed", [True, False])
+def test_what_cuts_a_run_of_a_worker_off_leaves_it_open_to_go_on(
+    what: str, is_deployed: bool, pipeline: Pipeline, settings: Settings, registry: Registry
+) -> None:
+    version = register_pipeline(registry, pipeline)
+    request = TriggerRequest(pipeline="trips", kind="webhook", key="a", reason="", actor="shop")
+    launch = take(registry, request, now=utc_now()).launch_id
+
+    def keep() -> Any:
+        return _keep(pipeline, settings, launch=launch, is_deployed=is_deployed)
+
+    with pytest.raises(BaseException) as met, keep() as first:
+        if what == "its worker stopped":
+            raise TerminationSignal(signal.SIGTERM)
+        if what == "a source was away":
+            raise httpx.ConnectError("refused")
+        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
+            get_client(sync_client=True).read_flow_runs()
+
+    assert isinstance(met.value, TerminationSignal | httpx.ConnectError)
+    is_open = is_deployed and what != "a source was away"
+    with registry.database.read() as session:
+        (run,) = list_runs(session)
+        assert find_launch(session, str(launch)).state == ("begun" if is_open else "ended")
+    assert (run.status, run.pipeline_version) == ("running" if is_open else "failed", version.digest)
+    if is_open:
+        # The process that was cut off is gone by then.
+        with registry.database.write() as session:
+            session.get_one(Run, run.id).owner = f"{this_process().rsplit(':', 2)[0]}:{2**22 - 7}:1"
+        with keep() as second:
+            assert second.id == first.id
 
 
 def test_an_end_that_cannot_be_recorded_does_not_hide_what_it_was(
@@ -146,8 +189,8 @@ def test_a_machine_without_users_has_actors_all_the_same(monkeypatch: pytest.Mon
     assert name_actor("person") == f"user {os.getuid()}"
 
 
-def _keep(pipeline: Pipeline, settings: Settings) -> Any:
-    return keep_run(pipeline, settings, as_of=None, trigger="person", reason="", prefect_run=None)
+def _keep(pipeline: Pipeline, settings: Settings, **more: Any) -> Any:
+    return keep_run(pipeline, settings, as_of=None, trigger="person", reason="", prefect_run=None, **more)
 
 
 def _promote_two(pipeline: Pipeline, settings: Settings) -> tuple[Trained, Trained]:

@@ -24,6 +24,8 @@ from tests.deployments.launching.prefect_double import FlowRuns, ProcessDied
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 _PATIENCE = timedelta(minutes=10)
+# No process has this number and start.
+_DEAD = f"{this_process().rsplit(':', 2)[0]}:{2**22 - 7}:1"
 
 
 class Clock:
@@ -216,10 +218,9 @@ def test_a_run_whose_process_died_is_sent_again_to_go_on_and_freed_in_the_end(
     launch = _ask(registry, "a", NOON)
     dispatcher = _dispatcher(registry, flow_runs, clock)
     runs = set()
-    dead = f"{this_process().rsplit(':', 2)[0]}:{2**22 - 7}:1"  # no process has this number and start
     for _ in range(40):
         for sent in dispatcher.tick():
-            runs.add(_begin(registry, pipeline, sent.id, owner=dead))
+            runs.add(_begin(registry, pipeline, sent.id, owner=_DEAD))
         clock.go_on(seconds=20)
 
     with registry.database.read() as session:
@@ -227,6 +228,51 @@ def test_a_run_whose_process_died_is_sent_again_to_go_on_and_freed_in_the_end(
     assert runs == {run.id}  # each time it was to go on where it broke
     assert (len(flow_runs.by_key), run.status, run.under_way) == (MOST_SENT, "failed", None)
     assert _find(registry, launch).open_for is None
+
+
+def test_a_flow_run_that_died_before_the_run_began_and_could_not_say_so_is_sent_again(
+    registry: Registry, flow_runs: FlowRuns, clock: Clock
+) -> None:
+    launch = _ask(registry, "a", NOON)
+    dispatcher = _dispatcher(registry, flow_runs, clock)
+    dispatcher.tick()
+    flow_runs.move("flow-run-1", "under way", since=NOON)
+    clock.go_on(minutes=9)
+    dispatcher.tick()
+    before = len(flow_runs.by_key)
+    clock.go_on(minutes=2)
+    dispatcher.tick()
+    clock.go_on(seconds=30)
+    dispatcher.tick()
+
+    assert (before, len(flow_runs.by_key), _find(registry, launch).state) == (1, 2, SENT)
+
+
+@pytest.mark.parametrize("standing", ["cancelling", "cancelled"])
+def test_a_run_that_a_person_cancels_is_closed_and_not_sent_again(
+    registry: Registry,
+    flow_runs: FlowRuns,
+    clock: Clock,
+    make_pipeline: Callable[[str], Pipeline],
+    standing: Standing,
+) -> None:
+    pipeline = make_pipeline("trips")
+    register_pipeline(registry, pipeline)
+    launch = _ask(registry, "a", NOON)
+    dispatcher = _dispatcher(registry, flow_runs, clock)
+    dispatcher.tick()
+    run_id = _begin(registry, pipeline, launch, owner=_DEAD)
+    flow_runs.move("flow-run-1", standing)
+    clock.go_on(seconds=20)
+
+    dispatcher.tick()
+
+    with registry.database.read() as session:
+        run = session.get_one(Run, run_id)
+        (said,) = [one.reason for one in list_decisions(session) if one.outcome == "give up"]
+    assert (run.status, run.under_way, len(flow_runs.by_key)) == ("failed", None, 1)
+    assert _find(registry, launch).open_for is None
+    assert said == "cancelled in Prefect at step 'extract'"
 
 
 def test_a_run_that_lives_is_left_alone_and_its_end_ends_the_launch(

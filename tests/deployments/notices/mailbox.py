@@ -1,13 +1,16 @@
-"""A receiver that listens on this machine and answers as it is told to."""
+"""Receivers that listen on this machine: one takes JSON and answers as it is told to, one takes mail."""
 
 from __future__ import annotations
 
+import email
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 
@@ -61,3 +64,39 @@ def listening() -> Iterator[Mailbox]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@dataclass
+class PostOffice:
+    """What a mail server was given."""
+
+    mails: list[Message] = field(default_factory=list)
+    recipients: list[str] = field(default_factory=list)
+    port: int = 0
+
+
+@contextmanager
+def post_office() -> Iterator[PostOffice]:
+    """Give a mail server that speaks as much SMTP as it takes to hand over a mail (RFC 5321)."""
+    office = PostOffice()
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 here\r\n")
+            for line in self.rfile:
+                verb = line[:4].upper().strip()
+                if verb == b"RCPT":
+                    office.recipients.append(line.decode().partition("<")[2].partition(">")[0])
+                if verb == b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    lines = iter(self.rfile.readline, b".\r\n")
+                    office.mails.append(email.message_from_bytes(b"".join(lines)))
+                self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 good\r\n")
+                if verb == b"QUIT":
+                    return
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        office.port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield office
+        server.shutdown()

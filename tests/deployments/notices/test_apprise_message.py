@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from email.header import decode_header, make_header
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 
 from deployments.notices.apprise_message import AppriseMessages, hide_secrets
 from deployments.notices.carrier import NotCarried
-from tests.deployments.notices.mailbox import Mailbox, listening
+from tests.deployments.notices.mailbox import Mailbox, listening, post_office
 from tests.registry.notices.happenings import a_happening
 
 _SECRETS = ("hunter2", "T0PSECRET", "ana:")
@@ -122,6 +123,17 @@ def test_the_owner_stands_where_the_address_has_a_place_for_it(monkeypatch: pyte
 
     assert [url for url, _ in sent] == ["mailtos://me:p@example.org?to=ana%40example.org"]
     assert refused.value.is_final
+
+
+def test_a_mail_reaches_the_pipelines_owner() -> None:
+    with post_office() as office:
+        url = SecretStr(f"mailto://127.0.0.1:{office.port}?mode=insecure&from=everfit@example.org&to={{owner}}")
+
+        AppriseMessages(url).carry([a_happening(title="churn: ärger")], owner="ana@example.org")
+
+    (mail,) = office.mails
+    assert office.recipients == ["ana@example.org"]
+    assert str(make_header(decode_header(mail["subject"]))) == "churn: ärger"
 
 
 def test_what_is_hidden_is_every_part_of_an_address_however_it_is_written() -> None:

@@ -109,7 +109,7 @@ def test_a_run_that_was_under_way_at_the_first_look_is_told_when_it_ends(registr
     assert _told(registry) == ["training.finished"]
 
 
-def test_an_alarm_is_told_when_it_is_over(registry: Registry) -> None:
+def test_an_alarm_is_told_when_it_spreads_and_when_it_is_over(registry: Registry) -> None:
     collect(registry.database, [_PREFECT], now=NOON)
     with registry.database.write() as session:
         session.add(_alarm())
@@ -122,13 +122,21 @@ def test_an_alarm_is_told_when_it_is_over(registry: Registry) -> None:
             actor="monitoring",
             evidence={"alarm": "a-1", "kind": "performance"},
         )
-    collect(registry.database, [_PREFECT], now=NOON)
+    for _ in range(2):
+        collect(registry.database, [_PREFECT], now=NOON)
+    assert _told(registry) == ["alarm.raised"]
+    with registry.database.write() as session:
+        session.get_one(AlarmRow, "a-1").columns = ["age"]
+    for _ in range(2):
+        collect(registry.database, [_PREFECT], now=NOON)
+    assert _told(registry) == ["alarm.raised"] * 2
     with registry.database.write() as session:
         session.get_one(AlarmRow, "a-1").closed_at = NOON
 
-    collect(registry.database, [_PREFECT], now=NOON)
+    for _ in range(2):
+        collect(registry.database, [_PREFECT], now=NOON)
 
-    assert _told(registry) == ["alarm.raised", "alarm.closed"]
+    assert _told(registry) == ["alarm.raised", "alarm.raised", "alarm.closed"]
 
 
 def test_many_decisions_are_read_in_many_transactions(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from base.receivers import KINDS
 from console.cli import app
-from registry.notices.telling import tell_alarm_end, tell_decision, tell_end
+from registry.notices.alarm_telling import tell_alarm_end
+from registry.notices.telling import tell_decision, tell_end
 from registry.notices.wording import _NEXT, write_digest, write_message
 from registry.tables import AlarmRow, Run
 from tests.registry.notices.happenings import NOON, a_decision, a_happening
