@@ -27,6 +27,7 @@ from benchmarks.start_of_runs import PROCESS, WARM, StartOfRuns
 from deployments.child_process import free_port
 from deployments.prefect_server import server_url, use_client
 from registry.launches import find_launch
+from registry.models import find_alias
 from registry.store import Registry, open_registry
 from registry.tables import Launch, StepExecution
 
@@ -53,13 +54,16 @@ def measure_reactions(rounds: int) -> list[Figure]:
             EVERFIT_PREFECT_PORT=str(settings.prefect_port),
             EVERFIT_SERVICE_PORT=str(settings.service_port),
         )
-        definition = write_pipeline(folder / "pipeline", n_rows=2_000)
+        definition = write_pipeline(folder / "pipeline", n_rows=4_000)
         # Its own work pool beside that of `everfit up`, which stands idle meanwhile.
         with _everfit_up(definition, environment):
             registry = open_registry(settings)
             secret = json.loads(run_timed(everfit("hooks", "add", "bench", "--json"), environment).output)["secret"]
             sender = Webhook(url=SecretStr(f"{_address(settings)}/v1/hooks/{NAME}"), secret=SecretStr(secret))
             _ask_for_training(registry, sender)
+            with registry.database.read() as session:
+                if find_alias(session, registry.environment, NAME) is None:
+                    raise RuntimeError("the first training promoted nothing")
             hooks = [_ask_for_training(registry, sender) for _ in range(rounds)]
             answers = _measure_promotions(registry, settings, folder / "pipeline")
             registry.database.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sqlmodel import col, select
 
 from base.errors import RunFailed
+from registry.launches import describe_launch, list_launches
 from registry.store import Registry
 from registry.tables import Run
 
@@ -46,7 +47,7 @@ class TrainingWatch:
         if waited > _END_SECONDS or (waited > _START_SECONDS and not self._is_under_way()):
             problem = "end" if self._is_under_way() else "begin"
             raise RunFailed(
-                f"the training that was asked for {waited:.0f} s ago did not {problem}; "
+                f"the training that was asked for {waited:.0f} s ago did not {problem}: {self._tell_launch()}; "
                 "the worker's log is in the home's logs folder"
             )
 
@@ -59,6 +60,14 @@ class TrainingWatch:
         with self._registry.database.read() as session:
             query = select(Run).where(Run.pipeline == self._name, col(Run.under_way).is_(None))
             return list(session.exec(query.order_by(col(Run.finished_at))))
+
+    def _tell_launch(self) -> str:
+        with self._registry.database.read() as session:
+            newest = list_launches(session, pipeline=self._name, limit=1)
+        if not newest:
+            return "no launch was granted"
+        told = f"launch {newest[0].id} {describe_launch(newest[0])}"
+        return f"{told}; {newest[0].trouble}" if newest[0].trouble else told
 
     def _is_under_way(self) -> bool:
         with self._registry.database.read() as session:

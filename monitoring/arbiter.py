@@ -53,12 +53,13 @@ class Wish(_Noun):
 
 
 class Training(_Noun):
-    """A training that was, or is under way."""
+    """A training that was, or is under way (``ended_at`` is None then)."""
 
     run: str
     trigger: str
     started_at: datetime
     as_of: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def seen(self) -> datetime:
@@ -147,8 +148,7 @@ def rule(wish: Wish, circumstances: Circumstances, spec: TriggersSpec) -> Ruling
 def _rule_beside(wish: Wish, circumstances: Circumstances, under_way: Training, spec: TriggersSpec) -> Ruling:
     """Rule while a training is under way: it is in that one, or a training of its own follows."""
     told = f"run {under_way.run} is under way"
-    is_late = wish.occurred_at - under_way.started_at > spec.merge_within
-    if not (wish.kind in _NEWS and is_late and wish.can_follow) or under_way.seen >= wish.moment:
+    if not (_is_news(wish, under_way, spec) and wish.can_follow) or under_way.seen >= wish.moment:
         return Ruling(outcome="merge", reason=told, into=under_way.run)
     held = _hold_back(wish, circumstances.model_copy(update={"last_training": under_way}), spec)
     if held and wish.kind != "person":
@@ -176,6 +176,10 @@ def _rule_alone(wish: Wish, circumstances: Circumstances, spec: TriggersSpec) ->
     if last is not None and not wish.is_exact and last.started_at > wish.occurred_at and last.seen >= wish.moment:
         told = f"run {last.run} began after this was asked, and has answered it"
         return Ruling(outcome="merge", reason=told, into=last.run)
+    if last is not None and not wish.is_exact and _was_asked_during(wish, last) and not _is_news(wish, last, spec):
+        # As it would have been ruled had it come at once: what a queue delays must not cost a second training.
+        told = f"run {last.run} was under way when this was asked"
+        return Ruling(outcome="merge", reason=told, into=last.run)
     held = _hold_back(wish, circumstances, spec)
     if wish.kind == "person":
         passed = f"; it passes what would hold others back: {'; '.join(held)}" if held else ""
@@ -185,6 +189,16 @@ def _rule_alone(wish: Wish, circumstances: Circumstances, spec: TriggersSpec) ->
     not_before = _quiet_until(circumstances.now, spec)
     quiet = "" if not_before is None else f"; quiet hours until {not_before:%Y-%m-%d %H:%M} UTC"
     return Ruling(outcome="start", reason=f"{wish.reason or wish.kind}{quiet}", not_before=not_before)
+
+
+def _was_asked_during(wish: Wish, training: Training) -> bool:
+    ended_at = training.ended_at
+    return ended_at is not None and training.started_at <= wish.occurred_at < ended_at
+
+
+def _is_news(wish: Wish, training: Training, spec: TriggersSpec) -> bool:
+    """Tell whether a wish brings what a training that had begun can no longer have seen."""
+    return wish.kind in _NEWS and wish.occurred_at - training.started_at > spec.merge_within
 
 
 def _hold_back(wish: Wish, circumstances: Circumstances, spec: TriggersSpec) -> list[str]:

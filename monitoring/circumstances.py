@@ -120,7 +120,11 @@ def as_training(run: Run) -> Training:
     """A run, as far as the arbiter looks at it."""
     as_of = run.parameters.get("as_of")
     return Training(
-        run=run.id, trigger=run.trigger, started_at=run.started_at, as_of=parse_moment(as_of) if as_of else None
+        run=run.id,
+        trigger=run.trigger,
+        started_at=run.started_at,
+        as_of=parse_moment(as_of) if as_of else None,
+        ended_at=run.finished_at,
     )
 
 

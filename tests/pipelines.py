@@ -138,9 +138,7 @@ def train(
     """Go through the whole loop once, by its pure functions; the run is recorded as the flow would do it."""
     registry = open_registry(settings)
     artifacts, spec, code = registry.artifacts, pipeline.spec, UserCode(pipeline.code)
-    with keep_run(
-        pipeline, settings, as_of=as_of, trigger=trigger, reason="", prefect_run=None, launch=launch
-    ) as run:
+    with keep_run(pipeline, settings, as_of=as_of, trigger=trigger, reason="", prefect_run=None, launch=launch) as run:
         snapshot = extract_data(pipeline, artifacts, code=code, as_of=as_of, settings=settings)
         given = given_columns(registry, pipeline)
         validated = validate_data(snapshot, pipeline, artifacts, ExpectationsProcess(), given=given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ _FEWEST_OF_STRETCH = 30
 # not to be told from the reference's once it is converted back. Fewer rows could not tell, and more take too long.
 _FEWEST_ROWS, _MOST_ROWS = 100, 5_000
 _SURELY_OTHER, _LIKE_IT, _LITTLE_LEFT = 1e-6, 0.05, 0.1
+# A few values look like any others times something: January is October times 0.1.
+_FEWEST_VALUES = 5
+# Which quantiles from either end are the spread, and how far it may be from what the factor makes of it: a window of a
+# season is narrower than a year, though hardly by half.
+_TAIL = 1
+_LOG_SPREAD = math.log(1.8)
 
 
 class UnitFacts(BaseModel):
@@ -57,6 +64,8 @@ def find_unit_change(reference: UnitFacts, steps: Steps, ordered: npt.NDArray[An
     >>> find_unit_change(take_unit_facts(miles), take_steps(np.sort(miles)), np.sort(miles[:300] * 1.609344))
     ('x1.609, miles to kilometres', 1.609344)
     """
+    if np.count_nonzero(np.diff(ordered)) < _FEWEST_VALUES - 1:
+        return None
     before = _profile(reference, steps.n)
     zeros = np.searchsorted(ordered, [0.0], side="left")[0], np.searchsorted(ordered, [0.0], side="right")[0]
     others = ordered if zeros[0] == zeros[1] else np.delete(ordered, np.s_[zeros[0] : zeros[1]])
@@ -65,7 +74,19 @@ def find_unit_change(reference: UnitFacts, steps: Steps, ordered: npt.NDArray[An
         type="number", n=len(ordered), n_null=0, n_distinct=0, n_zero=int(zeros[1] - zeros[0]), scale=scale
     )
     found = find_conversion(before, now) or _convert_back(steps, ordered)
-    return found if found is None or _is_possible(found[1], steps, ordered) else None
+    if found is None or not _is_possible(found[1], steps, ordered):
+        return None
+    return found if _spreads_alike(found[1], reference.scale, scale) else None
+
+
+def _spreads_alike(factor: float, before: tuple[float, ...], now: tuple[float, ...]) -> bool:
+    """Tell another unit from other weather: a unit stretches the spread of the numbers as much as their size."""
+    if not before or not now:
+        return True
+    spreads = [scale[-1 - _TAIL] - scale[_TAIL] for scale in (before, now)]
+    if min(spreads) <= 0 or factor <= 0:
+        return True
+    return abs(math.log(spreads[1] / spreads[0] / factor)) <= _LOG_SPREAD
 
 
 def _is_possible(factor: float, steps: Steps, ordered: npt.NDArray[Any]) -> bool:

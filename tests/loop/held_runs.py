@@ -32,7 +32,7 @@ def _watch_for_two_at_once() -> None:
         finally:
             mine.unlink()
 
-    flow._train = watched
+    flow._train = watched  # type: ignore[assignment]  # the same one, watched
 
 
 def _lives(pid: int) -> bool:

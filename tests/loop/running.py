@@ -57,12 +57,13 @@ class Running:
         address = f"{self.addresses['service']}/v1/hooks/{pipeline}"
         return httpx.post(address, content=message.body, headers={**message.headers, **signed}, timeout=30)
 
-    def predict(self, pipeline: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Ask for one prediction, and return the answer; None while no champion serves."""
+    def predict(self, pipeline: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for one prediction, and return the answer; empty while no champion serves."""
         answer = httpx.post(
             f"{self.addresses['service']}/v1/models/{pipeline}/predict", json={"rows": [dict(row)]}, timeout=30
         )
-        return answer.json() if answer.status_code == httpx.codes.OK else None
+        found: dict[str, Any] = answer.json() if answer.status_code == httpx.codes.OK else {}
+        return found
 
 
 def click(pipeline: str, **parameters: Any) -> FlowRun:

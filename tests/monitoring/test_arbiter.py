@@ -30,6 +30,10 @@ ALARM: dict[str, Any] = {"kind": "drift", "reason": "loss +12 %"}
 PERSON: dict[str, Any] = {"kind": "person", "reason": "a look"}
 HOOK: dict[str, Any] = {"kind": "webhook", "reason": "files came"}
 
+# Asked a minute ago, or two, while a run was under way that has ended since: the flow run waited for a worker, say.
+ENDED = {"last_training": Training(run="r1", trigger="drift", started_at=NOW - 3 * MINUTE, ended_at=NOW - MINUTE / 2)}
+EARLY, LATE = ({"occurred_at": NOW - minutes * MINUTE} for minutes in (2, 1))
+
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str, str]] = [
     ("the first alarm", ALARM, {}, {}, "start", "loss +12 %"),
     ("data that did not come", {"kind": "missing_data"}, {}, {}, "suppress", "no training mends"),
@@ -46,6 +50,11 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str, str]
         "merge",
         "follows",
     ),
+    ("a click during a run, ruled on after it", PERSON | EARLY, ENDED, {}, "merge", "r1 was under way when this"),
+    ("an alarm during a run, ruled on after it", ALARM | LATE, ENDED, {}, "merge", "r1 was under way when this"),
+    ("a late click during a run, ruled on after it", PERSON | LATE, ENDED, {}, "start", "a look"),
+    ("of one's own data, during a run", PERSON | EARLY | {"is_exact": True}, ENDED, {}, "start", "a look"),
+    ("after a run", ALARM, ENDED, {}, "start", "loss"),
     (
         "one that waits longer",
         HOOK,

@@ -77,15 +77,9 @@ def test_what_cuts_a_run_of_a_worker_off_leaves_it_open_to_go_on(
     def keep() -> Any:
         return _keep(pipeline, settings, launch=launch, is_deployed=is_deployed)
 
-    with pytest.raises(BaseException) as met, keep() as first:
-        if what == "its worker stopped":
-            raise TerminationSignal(signal.SIGTERM)
-        if what == "a source was away":
-            raise httpx.ConnectError("refused")
-        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
-            get_client(sync_client=True).read_flow_runs()
+    with pytest.raises((TerminationSignal, httpx.ConnectError)), keep() as first:
+        _be_cut_off(what)
 
-    assert isinstance(met.value, TerminationSignal | httpx.ConnectError)
     is_open = is_deployed and what != "a source was away"
     with registry.database.read() as session:
         (run,) = list_runs(session)
@@ -191,6 +185,15 @@ def test_a_machine_without_users_has_actors_all_the_same(monkeypatch: pytest.Mon
 
 def _keep(pipeline: Pipeline, settings: Settings, **more: Any) -> Any:
     return keep_run(pipeline, settings, as_of=None, trigger="person", reason="", prefect_run=None, **more)
+
+
+def _be_cut_off(what: str) -> None:
+    if what == "its worker stopped":
+        raise TerminationSignal(signal.SIGTERM)
+    if what == "a source was away":
+        raise httpx.ConnectError("refused")
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
+        get_client(sync_client=True).read_flow_runs()
 
 
 def _promote_two(pipeline: Pipeline, settings: Settings) -> tuple[Trained, Trained]:

@@ -12,7 +12,7 @@ from monitoring.alarms.alarm import AlarmState, Judgement, Mute
 from monitoring.alarms.judging import judge_drift
 from monitoring.alarms.loss_bets import LossSample
 from monitoring.alarms.measures import WindowFacts
-from monitoring.alarms.quiet_history import QuietHistory
+from monitoring.alarms.quiet_history import QuietHistory, QuietWindow
 from monitoring.drift.findings import DriftReport, Skew
 from tests.monitoring.alarms.findings import DAY, START, column, facts, history, report
 
@@ -178,7 +178,6 @@ def test_a_column_that_is_gone_is_broken_data_from_the_first_window_on() -> None
 def test_fewer_rows_than_at_noon_are_usual_at_night() -> None:
     from datetime import timedelta
 
-    from monitoring.alarms.quiet_history import QuietWindow
 
     hour = timedelta(hours=1)
     known = QuietHistory(
@@ -235,6 +234,26 @@ def test_a_loss_that_creeps_up_is_found_by_several_windows_together() -> None:
 
     assert not found[0]
     assert any(found)
+
+
+def test_a_loss_that_has_been_high_for_long_does_not_become_usual() -> None:
+    draw = np.random.default_rng(2)
+    reference = draw.exponential(1.0, 5_000)
+    worse = LossSample(1.8 * draw.exponential(1.0, 1_000), 1.0, reference)
+
+    judged = _judge(report(), known=history({"loss": 0.8}), losses=worse)
+
+    assert judged.find("performance") is not None
+
+
+def test_a_loss_that_goes_up_and_down_by_custom_is_no_alarm() -> None:
+    draw = np.random.default_rng(2)
+    before = [QuietWindow(START - number * DAY, DAY, {"loss": 0.9 * (number % 2)}) for number in range(20, 0, -1)]
+    worse = LossSample(1.8 * draw.exponential(1.0, 1_000), 1.0, draw.exponential(1.0, 3_000))
+
+    judged = _judge(report(), known=QuietHistory(tuple(before)), losses=worse)
+
+    assert judged.find("performance") is None
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 3))
