@@ -8,7 +8,7 @@ from importlib import import_module
 
 from benchmarks.figures import print_table, write_results
 
-BENCHMARKS = ("loop", "data", "evaluation", "gate", "serving")
+BENCHMARKS = ("loop", "data", "evaluation", "gate", "serving", "monitoring")
 
 
 def main() -> None:

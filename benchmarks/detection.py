@@ -36,8 +36,9 @@ _TARGET = 0.95
 class Noticed:
     """What was said of a stream that drifts; windows are counted from 1, and None is never.
 
-    ``risen`` is the first window whose loss is above the definition's limit: what nobody could know before its labels
-    came. ``alarm`` is the first with any alarm, ``asked`` the first that asks for a training.
+    ``risen`` is the first window whose loss, and that of the next one, is above the definition's limit: what nobody
+    could know before their labels came. ``alarm`` is the first with any alarm, ``asked`` the first that asks for a
+    training.
     """
 
     name: str
@@ -68,12 +69,15 @@ def notice_drift(each: DataSet, frame: pd.DataFrame, spec: MonitorSpec) -> Notic
     expected = float(ground.reference_losses.mean())
     memory = AlarmMemory()
     first: dict[str, int] = {}
-    number = 0
+    number, was_high = 0, False
     for number, (start, rows) in enumerate(_cut_weeks(moments), start=1):
         judged, losses = _judge(ground, rows, start, spec, memory)
         memory = judged.memory
+        is_high = bool(losses.mean() / expected - 1 > spec.max_loss_increase)
+        if is_high and was_high:
+            first.setdefault("risen", number - 1)
+        was_high = is_high
         shows = {
-            "risen": losses.mean() / expected - 1 > spec.max_loss_increase,
             "alarm": bool(judged.judgement.alarms),
             "asked": judged.triage.asks_for_training,
         }
@@ -95,7 +99,7 @@ def print_confusion(found: Counter[tuple[str, ChangeName, str, str]]) -> None:
     """Print what each window was beside what triage said of it, and each change that was misread."""
     print(f"{'is / said':<15}" + "".join(f"{verdict:>15}" for verdict in VERDICTS))
     for truth in VERDICTS:
-        row = [sum(n for (_, _, is_so, said), n in found.items() if (is_so, said) == (truth, each)) for each in VERDICTS]
+        row = [sum(n for key, n in found.items() if key[2:] == (truth, each)) for each in VERDICTS]
         print(f"{truth:<15}" + "".join(f"{n:>15}" for n in row))
     for (name, change, truth, verdict), n in sorted(found.items()):
         if truth != verdict:
@@ -129,4 +133,3 @@ def _cut_weeks(moments: pd.Series[pd.Timestamp]) -> Iterator[tuple[datetime, npt
         rows = np.flatnonzero(weeks == week)
         if len(rows) >= _FEWEST_ROWS:
             yield (origin + int(week) * pd.Timedelta(_LENGTH)).to_pydatetime().replace(tzinfo=UTC), rows
-

@@ -1,4 +1,4 @@
-"""How soon: from a signed webhook to the training's first step, and from a promotion to the new model's first answer."""
+"""How soon: from a signed webhook to a training's first step, from a promotion to the new model's first answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -35,6 +36,7 @@ _HOOK_TARGET, _ANSWER_TARGET = 3.0, 2.0
 _N_PROMOTIONS = 10
 _PATIENCE_SECONDS = 180.0
 _LOOK_SECONDS = 0.02
+_REST_SECONDS = 1.5
 _Found = TypeVar("_Found")
 
 
@@ -104,6 +106,8 @@ def _everfit_up(definition: Path, environment: dict[str, str]) -> Iterator[None]
 
 def _ask_for_training(registry: Registry, sender: Webhook) -> float:
     """Send a signed hook, and return the seconds until the run's first step began, when the run has ended."""
+    # A hook's moment is a whole second: within the one in which the last run ended it would be that run's.
+    time.sleep(_REST_SECONDS)
     body = json.dumps({"reason": f"asked at {time.time()}"})
     asked = time.time()
     headers = sender.sign(f"msg-{time.time_ns()}", int(asked), body) | {"content-type": "application/json"}
@@ -135,15 +139,18 @@ def _measure_promotions(registry: Registry, settings: Settings, folder: Path) ->
     found = []
     with httpx.Client(base_url=_address(settings), timeout=10) as client:
 
-        def answering() -> Any:
+        def answering() -> int | None:
             answer = client.post(f"/v1/models/{NAME}/predict", content=one.read_bytes(), headers=_JSON)
-            return answer.json().get("version") if answer.status_code == 200 else None
+            return int(answer.json()["version"]) if answer.status_code == 200 else None
+
+        def is_answering(number: int) -> bool | None:
+            return answering() == number or None
 
         _wait_for(answering, "the first answer")
         for number in [twin, 1] * (_N_PROMOTIONS // 2):
             promote(registry, NAME, number)
             promoted = time.perf_counter()
-            _wait_for(lambda number=number: answering() == number or None, f"an answer by version {number}")
+            _wait_for(partial(is_answering, number), f"an answer by version {number}")
             found.append(time.perf_counter() - promoted)
     return found
 

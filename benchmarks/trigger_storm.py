@@ -55,6 +55,7 @@ class Storm:
     n_launches: int
     n_runs: int
     is_chained: bool
+    cpu_milliseconds: float
 
 
 def raise_storm(settings: Settings, *, n_triggers: int, n_processes: int, n_runners: int = 2) -> Storm:
@@ -72,14 +73,14 @@ def raise_storm(settings: Settings, *, n_triggers: int, n_processes: int, n_runn
         process.start()
     barrier.wait()
     started = time.perf_counter()
-    answers = [results.get() for _ in askers]
+    answers, computed = zip(*(results.get() for _ in askers), strict=True)
     seconds = time.perf_counter() - started
     is_over.set()
-    answers += [results.get() for _ in runners]
+    answers += tuple(results.get() for _ in runners)
     for process in (*askers, *runners):
         process.join()
     errors = tuple(error for answer in answers for error in answer)
-    return _take_stock(registry, n_triggers, seconds, errors)
+    return _take_stock(registry, n_triggers, seconds, errors, 1_000 * sum(computed) / n_triggers)
 
 
 def _register(registry: Registry) -> None:
@@ -96,6 +97,7 @@ def _ask(settings: Settings, barrier: Barrier, numbers: range, results: Any) -> 
     registry = open_registry(settings)
     errors: list[str] = []
     barrier.wait()
+    before = time.process_time()
     for number in numbers:
         kind = KINDS[number % len(KINDS)]
         request = TriggerRequest(
@@ -111,7 +113,7 @@ def _ask(settings: Settings, barrier: Barrier, numbers: range, results: Any) -> 
                 take(registry, request, now=utc_now())
             except Exception as error:
                 errors.append(f"{type(error).__name__}: {error}")
-    results.put(errors)
+    results.put((errors, time.process_time() - before))
 
 
 def _run(settings: Settings, barrier: Barrier, is_over: Event, results: Any) -> None:
@@ -156,7 +158,9 @@ def _run_next(registry: Registry) -> None:
         finish_run(session, session.get_one(Run, run.id), status="kept", reason="the storm's")
 
 
-def _take_stock(registry: Registry, n_triggers: int, seconds: float, errors: tuple[str, ...]) -> Storm:
+def _take_stock(
+    registry: Registry, n_triggers: int, seconds: float, errors: tuple[str, ...], cpu_milliseconds: float
+) -> Storm:
     with registry.database.read() as session:
         states = Counter(session.exec(select(TriggerRow.state)))
         n_filed = session.exec(select(func.count()).select_from(TriggerRow)).one()
@@ -171,7 +175,10 @@ def _take_stock(registry: Registry, n_triggers: int, seconds: float, errors: tup
         for one, other in itertools.pairwise(runs)
     )
     lost = n_triggers - n_filed + states["waiting"] + abs(n_filed - n_decided)
-    return Storm(n_triggers, seconds, lost, double, errors, dict(states), n_launches, len(runs), chain.broken is None)
+    is_chained = chain.broken is None
+    return Storm(
+        n_triggers, seconds, lost, double, errors, dict(states), n_launches, len(runs), is_chained, cpu_milliseconds
+    )
 
 
 def main() -> None:
@@ -193,6 +200,7 @@ def main() -> None:
         "storm_double_runs": storm.double_runs,
         "storm_errors": len(storm.errors),
         "storm_seconds": round(storm.seconds, 1),
+        "storm_cpu_milliseconds": round(storm.cpu_milliseconds, 2),
     }
     print(json.dumps(figures))
 

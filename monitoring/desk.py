@@ -122,7 +122,7 @@ def take_within(
     if row.state != UNDECIDED:
         return _as_before(row)
     wish = _as_wish(row, is_exact=request.is_exact, can_follow=request.can_follow, blocked=request.blocked)
-    # What is looked up from here on asks for nothing that is not written yet: trigger and ruling are one statement each.
+    # Nothing that is looked up from here on waits to be written: trigger and ruling are one statement each.
     with session.no_autoflush:
         return _decide(
             session,

@@ -23,7 +23,6 @@ WAITING, SENT, BEGUN, ENDED, DEAD = "waiting", "sent", "begun", "ended", "dead"
 _SEQUEL = "sequel"
 _LONGEST_TROUBLE = 500
 _LONGEST_HOLD = timedelta(minutes=5)
-# Built once: building a statement costs more than running it, and a storm of triggers asks this of each.
 _OPEN = select(Launch).where(Launch.open_for == bindparam("pipeline"))
 
 

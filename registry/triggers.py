@@ -29,9 +29,7 @@ _MOST_CAUSES = 50
 _specs: dict[str, TriggersSpec] = {}
 
 # Built once: building a statement costs more than running it.
-_KNOWN_KEY = select(TriggerRow).where(
-    TriggerRow.pipeline == bindparam("pipeline"), TriggerRow.key == bindparam("key")
-)
+_KNOWN_KEY = select(TriggerRow).where(TriggerRow.pipeline == bindparam("pipeline"), TriggerRow.key == bindparam("key"))
 # A definition that was put back to what it had been is the older version again: what ran since is asked, too.
 _RAN_SINCE = (
     select(Run.pipeline_version)

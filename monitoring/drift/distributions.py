@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,9 @@ def measure_distance(reference: Steps, ordered: Numbers) -> tuple[float, float]:
     before = reference.quantiles(_INNER)
     now = ordered[np.ceil(_INNER * m).astype(np.int64) - 1].astype(np.float64)
     size = _size(np.concatenate([before, now]))
-    before, now, scale = before / size, now / size, reference.scale / size
+    before, now = before / size, now / size
+    # A scale of 1e-20 beside numbers of 1e300 would be nothing at all.
+    scale = max(reference.scale / size, sys.float_info.min)
     found = float(np.abs(now - before).mean())
     middle = (_INNER[1:] + _INNER[:-1]) / 2
     scatter = float((np.sqrt(middle * (1 - middle)) * np.diff(before)).sum())

@@ -140,7 +140,8 @@ def _excuse(
     spec: MonitorSpec,
 ) -> tuple[str, ...]:
     if outlook.increase is not None and outlook.n_labelled:
-        how = "the loss holds" if outlook.increase <= spec.max_loss_increase else "the loss is not beyond chance and custom"
+        holds = outlook.increase <= spec.max_loss_increase
+        how = "the loss holds" if holds else "the loss is not beyond chance and custom"
         return (f"{how}: {outlook.increase:+.1%} on {outlook.n_labelled:,} labelled rows",)
     if moved and max(weights.values()) < _LEAST_IMPORTANCE:
         return ("what moved hardly matters to the model",)

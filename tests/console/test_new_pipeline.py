@@ -232,7 +232,7 @@ def test_the_window_holds_enough_rows_to_be_judged(everfit: Everfit, tmp_path: P
 
     _init(everfit, data="days.csv", target="n > 3")
 
-    assert read_pipeline(tmp_path / "bike").spec.monitor.window.days == 364
+    assert read_pipeline(tmp_path / "bike").spec.monitor.period.days == 364
 
 
 def test_the_result_as_json_tells_what_was_chosen(everfit: Everfit) -> None:

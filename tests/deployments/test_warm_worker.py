@@ -125,13 +125,26 @@ def test_a_killed_worker_leaves_no_process_and_the_next_one_reports_its_runs(
     assert after.state.is_completed(), after.state
 
 
-def test_a_second_run_of_a_pipeline_waits_for_the_first(warm_worker: ChildProcess) -> None:
-    first = wait_for_run(start_run("small-training/churn", reason="wait"), _is_running)
+def test_a_second_monitoring_of_a_pipeline_waits_for_the_first(warm_worker: ChildProcess) -> None:
+    first = wait_for_run(start_run("small-monitoring/churn", until="1970-01-01T00:00:00Z"), _is_running)
 
-    second = wait_for_run(start_run("small-training/churn"), lambda run: _state_name(run) == "AwaitingConcurrencySlot")
+    second = wait_for_run(
+        start_run("small-monitoring/churn"), lambda run: _state_name(run) == "AwaitingConcurrencySlot"
+    )
 
     _process_of(first).kill()
     assert _state_name(wait_for_run(second)) == "Completed"
+
+
+def test_a_second_training_is_heard_at_once_since_the_arbiter_has_it_merged(warm_worker: ChildProcess) -> None:
+    first = wait_for_run(start_run("small-training/churn", reason="wait"), _is_running)
+
+    second = wait_for_run(start_run("small-training/churn"))
+
+    assert _state_name(second) == "Completed"
+    process = _process_of(first)
+    assert _lives(process)
+    process.kill()
 
 
 def test_an_import_that_fails_is_told_at_once(

@@ -178,7 +178,6 @@ def test_a_column_that_is_gone_is_broken_data_from_the_first_window_on() -> None
 def test_fewer_rows_than_at_noon_are_usual_at_night() -> None:
     from datetime import timedelta
 
-
     hour = timedelta(hours=1)
     known = QuietHistory(
         tuple(
