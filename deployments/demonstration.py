@@ -30,8 +30,8 @@ from base.user_code import UserCode
 from deployments.replay import Replay, TrafficCounts
 from deployments.training_watch import TrainingWatch
 from features.plan import frame_from_table
-from monitoring.performance import encode_labels
 from monitoring.cutting import list_windows
+from monitoring.performance import encode_labels
 from registry.manifest import ModelManifest
 from registry.models import find_version
 from registry.store import Registry, open_registry
