@@ -213,7 +213,8 @@ class _Serving:
         return press(self._url, self._one, seconds=_SECONDS, connections=_CONNECTIONS, delay_ms=max(delay, 0.5))
 
     def _everfit(self, *arguments: str) -> None:
-        run_timed(everfit(*arguments), clean_environment(**self.environment))
+        # Whoever gives the order sits elsewhere: on two cores, its own second of computing would be measured here.
+        run_timed(["nice", "-n", "19", *everfit(*arguments)], clean_environment(**self.environment))
 
 
 def _serve() -> list[str]:

@@ -28,7 +28,8 @@ def test_a_bad_window_of_served_traffic_is_granted_a_training(
     from flows.drift_monitoring import drift_monitoring
 
     monkeypatch.setenv("EVERFIT_HOME", str(settings.home))
-    sections = define(name="monitored_trips", monitor={"window": "7 days", "min_rows": 50})
+    monitor, triggers = {"window": "7 days", "min_rows": 50}, {"policy": "level"}
+    sections = define(name="monitored_trips", monitor=monitor, triggers=triggers)
     pipeline = make_pipeline(tmp_path / "trips", make_trips(600), sections)
     trained = train(pipeline, settings, as_of=datetime(2013, 1, 26, tzinfo=UTC))
     serve(settings.home, registry, trained.manifest, make_trips(24 * 7, noise=0.9, start="2013-02-01"))
