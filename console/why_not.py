@@ -111,16 +111,10 @@ def tell_holds(seen: Circumstances, spec: TriggersSpec, launch: Launch | None, n
 
 def find_policy(session: Session, pipeline: str) -> dict[str, Any] | None:
     """Return what the cost-aware policy said of the newest window that it was asked about, or None."""
-    from sqlmodel import col, select
+    from monitoring.policies.live import find_policy as find
 
-    from registry.tables import WindowRow
-
-    newest = select(WindowRow).where(WindowRow.model == pipeline).order_by(col(WindowRow.stop).desc()).limit(20)
-    for window in session.exec(newest):
-        said = window.findings.get("policy")
-        if isinstance(said, dict) and said:
-            return {"window": window.start.isoformat(), "reason": "", **said}
-    return None
+    found = find(session, pipeline)
+    return None if found is None else {"window": found[0].start.isoformat(), "reason": "", **found[1]}
 
 
 def _tell_budget(seen: Circumstances, spec: TriggersSpec) -> str:

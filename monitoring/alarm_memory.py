@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from monitoring.alarms.alarm import AlarmState, Mute
 from monitoring.alarms.quiet_history import QuietHistory, QuietWindow
 from monitoring.judgement import AlarmMemory, JudgedWindow
-from registry.alarms import Memory, RaisedAlarm, record_window
-from registry.store import Registry
-from registry.tables import AlarmRow, WindowRow
+from registry.alarms import Memory, RaisedAlarm
+from registry.tables import WindowRow
 
 
 def recall(memory: Memory) -> AlarmMemory:
@@ -34,32 +32,6 @@ def describe_judged(row: WindowRow, judged: JudgedWindow) -> WindowRow:
         "triage": judged.triage.model_dump(mode="json"),
     }
     return row
-
-
-def keep_judged(
-    registry: Registry, row: WindowRow, judged: JudgedWindow, memory: Memory, *, owner: str = "", now: datetime
-) -> Sequence[AlarmRow]:
-    """Record a judged window in one transaction: row, alarms, memory, ledger; return the alarms that it raised.
-
-    To do more in the same transaction, call :func:`registry.alarms.record_window` with :func:`raised_alarms` and
-    :func:`closing_reasons`.
-
-    Raises
-    ------
-    WindowJudged
-        If another monitor was faster; nothing is changed then.
-    """
-    with registry.database.write() as session:
-        return record_window(
-            session,
-            describe_judged(row, judged),
-            revision=memory.revision,
-            state=judged.memory.state.model_dump(mode="json"),
-            alarms=raised_alarms(judged),
-            closed=closing_reasons(judged),
-            owner=owner,
-            now=now,
-        )
 
 
 def raised_alarms(judged: JudgedWindow) -> list[RaisedAlarm]:

@@ -33,6 +33,8 @@ from serving.log.status import read_accounts
 # Estimates of so many windows say how far the next one can be trusted.
 _MOST_PAST = 50
 _REFUSED = "n_refused_in_all"
+# Each look leaves one page, and takes the one before away.
+_MOST_PAGES = 5
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def check_window(
         memory = read_memory(session, name, now=utc_now())
         last = _newest_window(session, name)
         past = _score_past(session, version)
-        state = read_policy_state(session, name, None if last is None else last.findings)
+        state = read_policy_state(session, name)
     measured = measure_window(
         settings.home,
         version,
@@ -143,6 +145,7 @@ def record_check(
             taken = None
             if request is not None:
                 taken = take_within(session, request, spec=spec, now=now, n_new_labels=labels)
+            _let_pages_go(session, pipeline.name)
             record_window(
                 session,
                 _describe(checked, pipeline, taken, refused),
@@ -224,6 +227,15 @@ def _as_request(pipeline: Pipeline, checked: CheckedWindow) -> TriggerRequest | 
         payload=as_document(evidence),
         evidence=evidence,
     )
+
+
+def _let_pages_go(session: Session, model: str) -> None:
+    """Need the page of a quiet window no more: it is megabytes, and was kept as the newest there was."""
+    newest = select(WindowRow).where(WindowRow.model == model).order_by(col(WindowRow.start).desc())
+    for row in session.exec(newest.limit(_MOST_PAGES)):
+        if row.is_quiet and row.findings.get("page") and not row.findings.get("trigger"):
+            row.findings = {**row.findings, "page": None}
+            session.add(row)
 
 
 def _newest_window(session: Session, model: str) -> WindowRow | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from monitoring.windows import MeasuredWindow
 from registry.launches import find_open
 from registry.manifest import ModelManifest
 from registry.store import Registry
-from registry.tables import Run, StepExecution
+from registry.tables import Run, StepExecution, WindowRow
 from serving.labels.matured import matured_rows
 from serving.labels.reading import read_label_versions
 from serving.log.traffic import read_traffic
@@ -42,6 +41,8 @@ TARGET = "__target__"
 _MOST_ROWS = 60_000
 _MOST_WINDOWS_BACK = 26
 _N_TRAININGS = 5
+# After so many windows without labels, what was added up before says nothing of today.
+_MOST_WINDOWS_WITHOUT = 200
 
 
 class PolicyOutcome(BaseModel):
@@ -105,10 +106,20 @@ def ask_policy(
     return PolicyOutcome(method=method, state=state, decision=decision, batch=batch)
 
 
-def read_policy_state(session: Session, model: str, findings: Mapping[str, Any] | None) -> PolicyState:
-    """Read what the policy remembers from the window before; a training that came to nothing is waited for no more."""
-    told = None if findings is None else findings.get("policy")
-    state = PolicyState() if told is None else PolicyState.model_validate(told["state"])
+def find_policy(session: Session, model: str) -> tuple[WindowRow, dict[str, Any]] | None:
+    """Find the newest window that the policy was asked about, and what it said; windows without labels it was not."""
+    newest = select(WindowRow).where(WindowRow.model == model).order_by(col(WindowRow.start).desc())
+    for row in session.exec(newest.limit(_MOST_WINDOWS_WITHOUT)):
+        said = row.findings.get("policy")
+        if said:
+            return row, said
+    return None
+
+
+def read_policy_state(session: Session, model: str) -> PolicyState:
+    """Read what the policy remembers; a training that came to nothing is waited for no more."""
+    found = find_policy(session, model)
+    state = PolicyState() if found is None else PolicyState.model_validate(found[1]["state"])
     if state.waits is not None and find_open(session, model) is None:
         state = state.model_copy(update={"waits": None})
     return state

@@ -12,7 +12,7 @@ import pytest
 
 from base.pipeline import Pipeline
 from deployments.registration import BATCH
-from tasks.retraining import RequestNotTaken, request_retraining
+from tasks.retraining import RETRAIN_EVENT, pipeline_resource
 from tests.deployments.conftest import SmallFlows, wait_until
 from tests.prefect_server import TestServer
 
@@ -163,7 +163,14 @@ def test_an_event_starts_a_run_with_what_it_says(
     name = f"asked_{trigger}"
     small_flows.register(make_pipeline(name), pool=_POOL)
 
-    request_retraining(name, as_of=as_of, trigger=trigger, reason=reason)
+    event = {
+        "id": str(uuid4()),
+        "event": RETRAIN_EVENT,
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {"prefect.resource.id": pipeline_resource(name)},
+        "payload": {"as_of": None if as_of is None else as_of.isoformat(), "trigger": trigger, "reason": reason},
+    }
+    client.request("POST", "/events", json=[event])
 
     (run,) = wait_until(lambda: _runs(client, name), lambda runs: len(runs) > 0)
     expected = None if as_of is None else as_of.isoformat()
@@ -191,16 +198,6 @@ def test_an_event_without_a_payload_starts_a_run_with_the_usual_parameters(
 
     (run,) = wait_until(lambda: _runs(client, "bare"), lambda runs: len(runs) > 0)
     assert run.parameters == {"pipeline": "bare", "as_of": None, "trigger": "drift", "reason": "", "launch": None}
-
-
-def test_a_request_that_no_server_takes_is_an_error(prefect_server: TestServer) -> None:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    with (
-        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
-        pytest.raises(RequestNotTaken, match="the request to train 'churn' did not reach Prefect"),
-    ):
-        request_retraining("churn", as_of=None, trigger="person", reason="")
 
 
 def _runs(client: SyncPrefectClient, pipeline: str) -> list[FlowRun]:

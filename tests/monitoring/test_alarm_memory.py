@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from base.monitor_spec import MonitorSpec
-from monitoring.alarm_memory import keep_judged, recall
+from monitoring.alarm_memory import closing_reasons, describe_judged, raised_alarms, recall
 from monitoring.judgement import AlarmMemory, judge_window
-from registry.alarms import list_alarms, read_memory
+from registry.alarms import list_alarms, read_memory, record_window
 from registry.store import Registry
 from registry.tables import WindowRow
 from tests.monitoring.alarms.findings import column, facts, report
@@ -32,7 +32,17 @@ def test_windows_judged_from_the_registry_are_judged_as_in_memory(any_registry: 
             outcome="",
             reason="",
         )
-        keep_judged(any_registry, row, stored, memory, owner="anna", now=about.stop)
+        with any_registry.database.write() as session:
+            record_window(
+                session,
+                describe_judged(row, stored),
+                revision=memory.revision,
+                state=stored.memory.state.model_dump(mode="json"),
+                alarms=raised_alarms(stored),
+                closed=closing_reasons(stored),
+                owner="anna",
+                now=about.stop,
+            )
         kept = in_memory.memory
 
         assert stored.judgement == in_memory.judgement

@@ -127,3 +127,31 @@ def test_quiet_weeks_ask_for_nothing_and_are_remembered_as_usual(
         rows: list[WindowRow] = list_windows(session, "trips")
     assert all(row.is_quiet for row in rows)
     assert rows[-1].findings["estimate"]["value"] > 0
+
+
+def test_a_week_without_labels_does_not_make_the_policy_forget(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    weeks = [_week(number, noise=0.1 if number < 1 else 0.9) for number in range(6)]
+    weeks[4] = weeks[4].assign(late=pd.Series([None] * N_ROWS, dtype="boolean"))
+
+    found = _watch(tmp_path, settings, registry, weeks, price=50)
+
+    before, without, after = (window.policy for window in found[3:])
+    assert without is None
+    assert before is not None
+    assert after is not None
+    assert before.state.excess > 0
+    assert after.state.excess == pytest.approx(max(0.0, before.state.excess + after.decision.added))
+
+
+def test_pages_of_quiet_windows_are_kept_until_the_next_look_only(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    weeks = [_week(number) for number in range(3)] + [_in_metres(_week(3)), _week(4)]
+
+    _watch(tmp_path, settings, registry, weeks, n_trained=3000, price=50)
+
+    with registry.database.read() as session:
+        rows = list_windows(session, "trips")
+    assert [row.findings["page"] is not None for row in rows] == [False, False, False, True, True]

@@ -287,6 +287,8 @@ def test_the_duty_tells_by_itself(registry: Registry, settings: Settings, mailbo
             _promote(registry, 1)
             _wait_for(lambda: bool(mailbox.messages))
 
+    assert [row.state for row in _rows(registry) if row.sink == "to ops"] == ["sent"]
+
 
 def _has_begun(registry: Registry) -> bool:
     from sqlmodel import select
