@@ -35,7 +35,8 @@ check: install-test
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-bench: install
+# The tools of the field that some figures stand beside come with those of the tests.
+bench: install-test
 	$(BIN)/python -m benchmarks $(NAME)
 
 # Resolves anew within pyproject.toml's bounds; look at the difference and run the tests before committing it.

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -43,7 +43,15 @@ def as_document(value: object) -> Any:
     Traceback (most recent call last):
     base.errors.ArgumentError: a document cannot hold <class 'object'> (type); give text, numbers, lists or objects
     """
-    if value is None or isinstance(value, bool):
+    # What is plain already, which is most of it, by the shortest way.
+    kind = type(value)
+    if kind is str:
+        return as_text(cast("str", value))
+    if kind is dict:
+        return {as_text(str(key)): as_document(item) for key, item in cast("dict[object, object]", value).items()}
+    if value is None or kind is int:
+        return value
+    if isinstance(value, bool):
         return value
     if isinstance(value, Enum):
         return as_document(value.value)

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from base.documents import as_document
+from base.documents import Document, as_document
 
 
 def digest_bytes(data: bytes) -> str:
@@ -38,8 +38,14 @@ def digest_document(document: object) -> str:
 
 def write_document(document: object) -> bytes:
     """Write a JSON document in the one form that is digested."""
-    text = json.dumps(as_document(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
+    return write_plain(as_document(document))
+
+
+def write_plain(document: Document) -> bytes:
+    """Do what :func:`write_document` does, for what :func:`base.documents.as_document` or a database has given back."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+        errors="surrogatepass"
+    )
 
 
 def digest_file(path: Path) -> str:

@@ -93,6 +93,18 @@ def name_page(text: str, name: str) -> str:
     return re.sub("(<body[^>]*>)", lambda found: f"{found[1]}<h1>{told}</h1>", text, count=1)
 
 
+def in_light(style: str) -> str:
+    """Write the light colours into rules in place of their variables, for a picture that stands alone.
+
+    Examples
+    --------
+    >>> in_light("svg text { fill: var(--ink) }")
+    'svg text { fill: #1f2328 }'
+    """
+    colours = dict(re.findall(r"--(\w+): ([^;\s]+)", _LIGHT))
+    return re.sub(r"var\(--(\w+)\)", lambda found: colours[found[1]], style)
+
+
 def section(title: str, content: str) -> str:
     """Write a part of a page: a heading (plain text), and HTML that scrolls where it is too wide."""
     return f"<section><h2>{escape(title)}</h2><div class='wide'>{content}</div></section>"

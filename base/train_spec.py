@@ -12,6 +12,9 @@ from base.documents import as_document
 from base.section import NOTHING, Fraction, Section, Whole
 from base.times import Duration, describe_duration, parse_duration
 
+RACED_PARTS = (2, 4)
+"""Where the window is ``auto``, all history races its newest half and its newest quarter."""
+
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _ROWS = re.compile(r"(\d[\d,_]*)\s*rows?")
 

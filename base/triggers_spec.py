@@ -207,10 +207,11 @@ class TriggersSpec(Section):
         timedelta(minutes=1), ge=NOTHING, description="What is asked so soon after a training began is in it."
     )
     priority: dict[Trigger, Whole] = Field({}, description="By kind of trigger: which is heard first.")
-    policy: Literal["cost-aware", "cost-aware-static", "level"] = Field(
+    policy: Literal["cost-aware", "cost-aware-static", "sequential", "level", "none"] = Field(
         "cost-aware",
         description="When a loss asks for a training: cost-aware (excess loss against a probe adds up to the price), "
-        "cost-aware-static (against the level after deployment), or level (monitor.max_loss_increase).",
+        "cost-aware-static (against the level after deployment), sequential (the alarm for a loss that has risen), "
+        "level (monitor.max_loss_increase), or none: windows raise alarms and ask for nothing.",
     )
     price: Annotated[Literal["auto"] | Fraction, BeforeValidator(_parse_price)] = Field(
         "auto", description="What a training costs, in windows of full loss; auto: from what it takes to compute."

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from benchmarks.figures import print_table, write_results
 
-BENCHMARKS = ("loop", "data", "evaluation", "gate", "serving", "monitoring")
+BENCHMARKS = ("loop", "data", "evaluation", "gate", "serving", "monitoring", "backtest")
 
 
 def main() -> None:

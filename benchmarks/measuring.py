@@ -52,7 +52,9 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, "-P", *arguments]
 
 
-def run_timed(command: Sequence[str], environment: Mapping[str, str]) -> Measured:
+def run_timed(
+    command: Sequence[str], environment: Mapping[str, str], *, most_seconds: float = _MOST_SECONDS
+) -> Measured:
     """Run a command to its end, and time it.
 
     Raises
@@ -62,7 +64,7 @@ def run_timed(command: Sequence[str], environment: Mapping[str, str]) -> Measure
     """
     began, clock = time.time(), time.perf_counter()
     done = subprocess.run(
-        command, env=dict(environment), capture_output=True, text=True, timeout=_MOST_SECONDS, check=False
+        command, env=dict(environment), capture_output=True, text=True, timeout=most_seconds, check=False
     )
     seconds = time.perf_counter() - clock
     if done.returncode != 0:

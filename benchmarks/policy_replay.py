@@ -7,8 +7,8 @@ batch *b* is labelled, batch *b + 1* has been served, and what is trained then s
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from benchmarks.policy_streams import PolicyStream, load_policy_streams
 from monitoring.policies.cost_aware import LabelledBatch, Method, PolicyState, step
 
-Floats = npt.NDArray[np.float64]
-
 PRICES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 DELAY = 1
 _FIGURED_PRICE = 0.1
 _LOSS_DROP = 0.1
+
+DEFAULT = "cost-aware, paired (default)"
 
 Schedule = list[int]
 """The batches after whose labels a training begins: one of 7 has learnt from batches 0 to 7."""
@@ -29,8 +29,16 @@ Policy = Callable[[PolicyStream, float], Schedule]
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """What a stream costs at least, and the schedule that costs it."""
+
+    cost: float
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
 class Replayed:
-    """What a policy came to over all streams and prices."""
+    """What a policy came to over all streams and prices; trainings are per 100 batches, at a price of 0.1."""
 
     name: str
     mean: float
@@ -56,12 +64,13 @@ def cost_of(stream: PolicyStream, schedule: Schedule, price: float) -> float:
     return float(losses.sum() + price * len(useful))
 
 
-def foresee(stream: PolicyStream, price: float) -> float:
-    """Return the cost of the best schedule there is, by dynamic programming over which model serves next."""
+def foresee(stream: PolicyStream, price: float) -> Foresight:
+    """Find the best schedule there is, by dynamic programming over which model serves next."""
     models = stream.models
     n_batches = models.shape[1]
     until = np.concatenate([np.zeros((len(models), 1)), np.cumsum(np.nan_to_num(models), axis=1)], axis=1)
     best = np.zeros(n_batches + 1)
+    successors = [0] * (n_batches + 1)
     for model in range(n_batches, -1, -1):
         begins = 0 if model == 0 else model + DELAY
         if begins >= n_batches:
@@ -70,10 +79,15 @@ def foresee(stream: PolicyStream, price: float) -> float:
         for other in range(model + 1, n_batches - DELAY):
             changes = other + DELAY
             if changes > begins:
-                served = until[model, changes] - until[model, begins]
-                cheapest = min(cheapest, served + price + best[other])
+                cost = until[model, changes] - until[model, begins] + price + best[other]
+                if cost < cheapest:
+                    cheapest, successors[model] = cost, other
         best[model] = cheapest
-    return float(best[0])
+    schedule, model = [], successors[0]
+    while model:
+        schedule.append(model - 1)
+        model = successors[model]
+    return Foresight(float(best[0]), schedule)
 
 
 def never(_stream: PolicyStream, _price: float) -> Schedule:
@@ -101,9 +115,8 @@ def page_hinkley(stream: PolicyStream, _price: float) -> Schedule:
     return _watch(stream, _PageHinkley())
 
 
-def cost_aware(stream: PolicyStream, price: float, *, method: Method, young: bool = False) -> Schedule:
+def cost_aware(stream: PolicyStream, price: float, *, method: Method) -> Schedule:
     """Let the shipped policy decide, from documents as live monitoring gives it."""
-    probes = stream.young_probes if young else stream.probes
     state = PolicyState()
 
     def sees(batch: int, model: int) -> bool:
@@ -112,20 +125,19 @@ def cost_aware(stream: PolicyStream, price: float, *, method: Method, young: boo
             number=batch,
             champion=str(model),
             loss=stream.models[model, batch],
-            probe_loss=probes[batch, batch],
-            twin_loss=stream.probes[model, batch],
+            probe_loss=stream.probes[batch, batch],
+            twin_loss=stream.twins[model, batch],
             noise=stream.noise[model, batch],
         )
         state, decision = step(state, labelled, price=price, method=method)
         return decision.retrain
 
-    return _decide_each(stream, sees)
+    return decide_each(stream, sees)
 
 
 POLICIES: dict[str, Policy] = {
-    "cost-aware, paired (default)": functools.partial(cost_aware, method="paired"),
+    DEFAULT: functools.partial(cost_aware, method="paired"),
     "cost-aware, probe (acc_probe)": functools.partial(cost_aware, method="probe"),
-    "the same, probe on the newest fifth": functools.partial(cost_aware, method="probe", young=True),
     "cost-aware, static (acc_static)": functools.partial(cost_aware, method="static"),
     "Shewhart, 2 sigma on the loss": shewhart,
     "Page-Hinkley on the loss": page_hinkley,
@@ -139,10 +151,10 @@ POLICIES: dict[str, Policy] = {
 
 
 def replay(
-    policies: dict[str, Policy], streams: Sequence[PolicyStream], shuffled: Sequence[PolicyStream]
+    policies: Mapping[str, Policy], streams: Sequence[PolicyStream], shuffled: Sequence[PolicyStream]
 ) -> list[Replayed]:
     """Replay policies over all streams and prices, the cheapest first."""
-    foreseen = {(stream.name, price): foresee(stream, price) for stream in streams for price in PRICES}
+    foreseen = {(stream.name, price): foresee(stream, price).cost for stream in streams for price in PRICES}
     found = []
     for name, policy in policies.items():
         ratios = np.array(
@@ -157,28 +169,43 @@ def replay(
                 name,
                 mean=float(np.exp(logs.mean())),
                 worst=float(ratios.max()),
-                trainings=_per_hundred(policy, streams),
-                false_trainings=_per_hundred(policy, shuffled),
+                trainings=per_hundred(policy, streams),
+                false_trainings=per_hundred(policy, shuffled),
                 by_stream=tuple(float(each) for each in np.exp(logs.mean(axis=1))),
             )
         )
     return sorted(found, key=lambda one: one.mean)
 
 
-def merge_batches(stream: PolicyStream) -> PolicyStream:
-    """Make batches twice as long of the same fits: another replay, with half as many decisions."""
+def decide_each(stream: PolicyStream, sees: Callable[[int, int], bool]) -> Schedule:
+    """Show a policy each labelled batch with who served it; while a training is on its way, none."""
+    schedule: Schedule = []
+    model = 0
+    for batch in range(stream.models.shape[1]):
+        if schedule and batch < schedule[-1] + 1 + DELAY:
+            continue
+        model = schedule[-1] + 1 if schedule else 0
+        if sees(batch, model):
+            schedule.append(batch)
+    return schedule
 
-    def halve(losses: Floats) -> Floats:
-        return (losses[::2, ::2] + losses[::2, 1::2]) / 2
 
-    noise = np.sqrt(stream.noise[::2, ::2] ** 2 + stream.noise[::2, 1::2] ** 2) / 2
-    return replace(
-        stream,
-        models=halve(stream.models),
-        probes=halve(stream.probes),
-        young_probes=halve(stream.young_probes),
-        noise=noise,
-    )
+def per_hundred(policy: Policy, streams: Sequence[PolicyStream], price: float = _FIGURED_PRICE) -> float:
+    """Return how many trainings a policy asks for in 100 batches; NaN of no stream."""
+    if not streams:
+        return float("nan")
+    return float(np.mean([100 * len(policy(stream, price)) / stream.models.shape[1] for stream in streams]))
+
+
+def print_replayed(replayed: Sequence[Replayed], streams: Sequence[PolicyStream]) -> None:
+    """Print policies as a table in Markdown."""
+    names = [stream.name.split("_")[0] for stream in streams]
+    print(f"| policy | J / oracle | worst | trainings / 100 | false / 100 | {' | '.join(names)} |")
+    print("|---" * (5 + len(names)) + "|")
+    for one in replayed:
+        each = " | ".join(f"{ratio:.3f}" for ratio in one.by_stream)
+        counts = f"{one.trainings:.1f} | {one.false_trainings:.1f}"
+        print(f"| {one.name} | {one.mean:.3f} | {one.worst:.2f} | {counts} | {each} |")
 
 
 @dataclass
@@ -225,46 +252,17 @@ def _watch(stream: PolicyStream, alarm: _LossDrop | _Shewhart | _PageHinkley) ->
             return False
         return alarm.sees(loss)
 
-    return _decide_each(stream, sees)
-
-
-def _decide_each(stream: PolicyStream, sees: Callable[[int, int], bool]) -> Schedule:
-    """Show a policy each labelled batch with who served it; while a training is on its way, none."""
-    schedule: Schedule = []
-    model = 0
-    for batch in range(stream.models.shape[1]):
-        if schedule and batch < schedule[-1] + 1 + DELAY:
-            continue
-        model = schedule[-1] + 1 if schedule else 0
-        if sees(batch, model):
-            schedule.append(batch)
-    return schedule
-
-
-def _per_hundred(policy: Policy, streams: Sequence[PolicyStream]) -> float:
-    return float(np.mean([100 * len(policy(stream, _FIGURED_PRICE)) / stream.models.shape[1] for stream in streams]))
+    return decide_each(stream, sees)
 
 
 def main() -> None:
     """Print one table for the batches as they are, and one for batches twice as long."""
-    streams, shuffled = load_policy_streams("as it was"), load_policy_streams("shuffled")
-    longer = [merge_batches(stream) for stream in streams], [merge_batches(stream) for stream in shuffled]
-    for title, real, quiet in (("80 batches", streams, shuffled), ("40 batches", *longer)):
-        print(
-            f"{title}\n\n| policy | J / oracle | worst | trainings / 100 | false / 100 | {' | '.join(_names(real))} |"
-        )
-        print("|---" * (5 + len(real)) + "|")
-        for one in replay(POLICIES, real, quiet):
-            each = " | ".join(f"{ratio:.3f}" for ratio in one.by_stream)
-            print(
-                f"| {one.name} | {one.mean:.3f} | {one.worst:.2f} | {one.trainings:.1f} | {one.false_trainings:.1f} "
-                f"| {each} |"
-            )
+    for title, merged in (("80 batches", 1), ("40 batches", 2)):
+        streams = load_policy_streams("as it was", merged=merged)
+        shuffled = load_policy_streams("shuffled", merged=merged)
+        print(f"{title}\n")
+        print_replayed(replay(POLICIES, streams, shuffled), streams)
         print()
-
-
-def _names(streams: Sequence[PolicyStream]) -> list[str]:
-    return [stream.name.split("_")[0] for stream in streams]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import typer
 from console.commands import (
     alarms,
     approvals,
+    backtests,
     batches,
     cards,
     contracts,
@@ -26,6 +27,7 @@ from console.commands import (
     models,
     monitoring,
     notices,
+    pnl,
     reports,
     rollouts,
     tokens,
@@ -203,11 +205,13 @@ for group in (
     rollouts,
     tokens,
     batches,
+    backtests,
     launches,
     alarms,
     watches,
     monitoring,
     drift,
+    pnl,
 ):
     app.add_typer(group.app)
 

@@ -66,7 +66,7 @@ def windows_command(model: str, *, limit: int, output: Output) -> None:
                 f"{row.stop:%Y-%m-%d %H:%M}",
                 str(row.version),
                 f"{row.n_rows:,}",
-                f"{row.n_labelled:,}",
+                _labelled(row),
                 _loss(row),
                 row.outcome,
                 row.reason,
@@ -86,6 +86,8 @@ def windows_command(model: str, *, limit: int, output: Output) -> None:
                     "version": row.version,
                     "rows": row.n_rows,
                     "labelled": row.n_labelled,
+                    "labels_due": _labels_due(row),
+                    "labels_checked_at": row.labels_checked_at,
                     "metrics": row.metrics,
                     "verdict": row.verdict,
                     "outcome": row.outcome,
@@ -123,6 +125,15 @@ def _choose(windows: Sequence[WindowRow], model: str, start: datetime | None) ->
             f"no window of {model!r} has a page: the newest of each look has one; `everfit monitor {model}` looks now"
         )
     return having[-1]
+
+
+def _labels_due(row: WindowRow) -> str | None:
+    return None if row.labels_checked_at is not None else row.findings.get("labels_due")
+
+
+def _labelled(row: WindowRow) -> str:
+    due = _labels_due(row)
+    return f"due on {due[:10]}" if due else f"{row.n_labelled:,}"
 
 
 def _loss(row: WindowRow) -> str:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from base.pipeline import Pipeline
     from base.settings import Settings
     from console.output import Output
+    from monitoring.checking import CheckedWindow
     from registry.store import Registry
-    from tasks.window_checks import CheckedWindow
 
 
 def monitor_command(model: str, *, window: str | None, until: str | None, output: Output) -> None:
@@ -40,13 +40,14 @@ def monitor_command(model: str, *, window: str | None, until: str | None, output
             found = [look_at(pipeline, registry, settings, _read_window(window), moment)]
         advance(f"{len(found)} checked")
     output.table(
-        ["from", "to", "rows", "labelled", "outcome", "why", "decision"],
+        ["from", "to", "looked at", "rows", "labelled", "outcome", "why", "decision"],
         [
             [
                 f"{one.measured.start:%Y-%m-%d %H:%M}",
                 f"{one.measured.stop:%Y-%m-%d %H:%M}",
+                one.look,
                 f"{one.measured.n_rows:,}",
-                f"{one.measured.performance.n_labelled:,}",
+                "due" if one.labels_due else f"{one.measured.performance.n_labelled:,}",
                 one.conclusion.outcome,
                 one.conclusion.reason,
                 one.decision[0] if window is None else "none: only looked at",
@@ -55,7 +56,9 @@ def monitor_command(model: str, *, window: str | None, until: str | None, output
         ],
     )
     if not found:
-        output.say("no window is due: each is checked once its rows have had time to get their labels")
+        output.say(
+            "no window is due: traffic is looked at once a window is over, labels once they have had time to come"
+        )
     output.result({"model": pipeline.name, "windows": [describe_check(one) for one in found]})
 
 
@@ -63,11 +66,13 @@ def look_at(
     pipeline: Pipeline, registry: Registry, settings: Settings, window: timedelta | RowCount, until: datetime
 ) -> CheckedWindow:
     """Measure and judge the last stretch before a moment, labels or not; nothing is recorded, and nothing asked for."""
+    from monitoring.checking import check_window
+    from monitoring.live_store import LiveStore
     from monitoring.monitored_version import MonitoredVersion
     from registry.manifest import ModelManifest
     from registry.models import resolve_version
     from serving.log.traffic import read_event_times
-    from tasks.window_checks import check_window
+    from tasks.window_checks import keep_page
 
     with registry.database.read() as session:
         version = resolve_version(session, registry.environment, pipeline.name)
@@ -78,17 +83,22 @@ def look_at(
     last = moments.iloc[-1].to_pydatetime() + timedelta(microseconds=1)
     start = last - window if isinstance(window, timedelta) else moments.iloc[-window.n_rows :].iloc[0].to_pydatetime()
     champion = MonitoredVersion(version.number, manifest, registry.artifacts, trusted=settings.trusted_types)
-    checked, _ = check_window(pipeline, champion, registry, settings, (start, last), until=until, with_page=True)
-    return checked
+    store = LiveStore(registry, settings, pipeline.name, now=utc_now())
+    checked = check_window(pipeline, champion, store, (start, last), until=until, with_page=True)
+    return keep_page(checked, registry.artifacts)
 
 
 def describe_check(checked: CheckedWindow) -> dict[str, Any]:
     """Write a check as JSON."""
+    from base.documents import as_document
+
     measured = checked.measured
     decision, reason = checked.decision
-    return {
+    told = {
         "start": measured.start,
         "stop": measured.stop,
+        "look": checked.look,
+        "labels_due": checked.labels_due,
         "version": checked.version,
         "rows": measured.n_rows,
         "labelled": measured.performance.n_labelled,
@@ -104,6 +114,8 @@ def describe_check(checked: CheckedWindow) -> dict[str, Any]:
         "decision_reason": reason,
         "page": None if checked.page is None else checked.page.digest,
     }
+    # What could not be told, such as an estimate from too few rows, is no number.
+    return {name: value if isinstance(value, datetime) else as_document(value) for name, value in told.items()}
 
 
 def _read_window(text: str) -> timedelta | RowCount:

@@ -33,7 +33,7 @@ def why_not_command(pipeline: str, *, output: Output) -> None:
     from monitoring.arbiter import Wish, rule
     from monitoring.circumstances import find_circumstances
     from monitoring.new_labels import count_new_labels
-    from registry.launches import find_open
+    from registry.situations import find_situation
     from registry.triggers import find_triggers_spec, list_triggers
 
     settings = read_settings()
@@ -44,15 +44,15 @@ def why_not_command(pipeline: str, *, output: Output) -> None:
         spec = find_triggers_spec(session, pipeline)
     labels = count_new_labels(settings.home, pipeline, registry, spec, moment=now, now=now)
     with registry.database.read() as session:
-        launch = find_open(session, pipeline)
-        seen = find_circumstances(session, pipeline, launch=launch, now=now, spec=spec, n_new_labels=labels)
+        situation = find_situation(session, pipeline)
+        seen = find_circumstances(session, pipeline, situation=situation, now=now, spec=spec, n_new_labels=labels)
         rulings = list_triggers(session, pipeline=pipeline, limit=_LAST_RULINGS)
         policy = find_policy(session, pipeline)
     ruling = rule(Wish(kind="performance", reason="", occurred_at=now), seen, spec)
     word = {"start": "a training would start", "merge": "it would go into another", "suppress": "nothing would start"}
     reason = "nothing holds it back" if ruling.outcome == "start" and ruling.not_before is None else ruling.reason
     output.say(f"{pipeline}: should an alarm come now, {word[ruling.outcome]}: {reason}.")
-    held = tell_holds(seen, spec, launch, now)
+    held = tell_holds(seen, spec, situation.launch, now)
     for name, text in held.items():
         output.say(f"{name}: {text}")
     if policy is not None:
@@ -111,7 +111,7 @@ def tell_holds(seen: Circumstances, spec: TriggersSpec, launch: Launch | None, n
 
 def find_policy(session: Session, pipeline: str) -> dict[str, Any] | None:
     """Return what the cost-aware policy said of the newest window that it was asked about, or None."""
-    from monitoring.policies.live import find_policy as find
+    from monitoring.policies.records import find_policy as find
 
     found = find(session, pipeline)
     return None if found is None else {"window": found[0].start.isoformat(), "reason": "", **found[1]}

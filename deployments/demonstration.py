@@ -219,7 +219,8 @@ def replay(demo: Demonstration, service: str, *, start: datetime, stop: datetime
     finally:
         traffic.close()
     with demo.registry.database.read() as session:
-        rows = list_windows(session, name)
+        # A window whose labels are due after the end has no loss to show.
+        rows = [row for row in list_windows(session, name) if row.labels_checked_at is not None]
         runs = list(session.exec(select(Run).order_by(col(Run.started_at))))
     losses = _first_champion_losses(demo, first, rows)
     windows = [

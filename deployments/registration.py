@@ -22,6 +22,7 @@ POOL = "everfit"
 TRAINING = "flows.continuous_training.continuous_training"
 MONITORING = "flows.drift_monitoring.drift_monitoring"
 BATCH = "flows.batch_prediction.batch_prediction"
+BACKTEST = "flows.backtest.backtest"
 # As the flow's own defaults where the event says nothing. The value is rendered as JSON, so that a missing one
 # becomes null and stays null, where a plain template would make it the text "None" or "".
 _EVENT_PARAMETERS = {"as_of": "none", "trigger": "'drift'", "reason": "''", "launch": "none"}
@@ -36,6 +37,7 @@ def register_deployments(
     training: str = TRAINING,
     monitoring: str = MONITORING,
     batch: str = BATCH,
+    backtest: str = BACKTEST,
 ) -> list[str]:
     """Register every flow for every pipeline; the same again changes nothing.
 
@@ -48,7 +50,7 @@ def register_deployments(
     pool, worker_type, concurrency
         The work pool; created if it is not there, of the warm worker's type unless told otherwise, and limited to
         *concurrency* runs at once (None: no limit).
-    training, monitoring, batch
+    training, monitoring, batch, backtest
         The flows, as import paths.
 
     Returns
@@ -60,7 +62,8 @@ def register_deployments(
     from prefect.flows import load_flow_from_entrypoint
 
     flows: dict[str, Any] = {
-        path: load_flow_from_entrypoint(path, use_placeholder_flow=False) for path in (training, monitoring, batch)
+        path: load_flow_from_entrypoint(path, use_placeholder_flow=False)
+        for path in (training, monitoring, batch, backtest)
     }
     registered = []
     with get_client(sync_client=True) as client:
@@ -70,6 +73,7 @@ def register_deployments(
                 (training, _training_schedules(pipeline)),
                 (monitoring, _monitoring_schedules(pipeline)),
                 (batch, []),
+                (backtest, []),
             ):
                 flow = flows[path]
                 limit = None if path == training else 1

@@ -62,6 +62,7 @@ PRELOAD = (
     "flows.continuous_training",
     "flows.drift_monitoring",
     "flows.batch_prediction",
+    "flows.backtest",
 )
 # A run without a process that has not moved for so long was lost by a worker that died.
 _LOST_AFTER = timedelta(seconds=30)

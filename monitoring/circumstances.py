@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, func
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from base.times import as_utc, parse_moment
@@ -12,6 +12,7 @@ from base.triggers_spec import TrainingBudget, TriggersSpec
 from monitoring.arbiter import Circumstances, OpenLaunch, Spent, Training
 from registry.launches import BEGUN
 from registry.runs import is_alive
+from registry.situations import Situation
 from registry.tables import Launch, Run, StepExecution
 from registry.triggers import find_causes
 
@@ -22,15 +23,13 @@ TRAINED = ("promoted", "kept", "waiting")
 # that was wrong, and must not hold trainings back until then.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _NEWEST_RUNS = 1_000
-# Built once: building a statement costs more than running it, and a storm of triggers asks this of each.
-_UNDER_WAY = select(Run).where(Run.under_way == bindparam("pipeline"))
 
 
 def find_circumstances(
     session: Session,
     pipeline: str,
     *,
-    launch: Launch | None,
+    situation: Situation,
     now: datetime,
     spec: TriggersSpec,
     moment: datetime | None = None,
@@ -41,15 +40,15 @@ def find_circumstances(
 
     Parameters
     ----------
-    launch : Launch or None
-        The pipeline's launch that has not ended, as :func:`registry.launches.find_open` finds it.
+    situation : Situation
+        The pipeline's open launch and run, as :func:`registry.situations.find_situation` finds them.
     moment : datetime, optional
         Up to when a training would see the data; the budget's period ends there. Default: now.
     caused_by : str, optional
         What the trigger came of: a run, a flow run, a launch or another trigger.
     """
     now = as_utc(now)
-    run = session.exec(_UNDER_WAY, params={"pipeline": pipeline}).first()
+    launch, run = situation.launch, situation.run
     if run is not None and not is_alive(run, now):
         run = None  # its process died: it holds nothing up, and the next training resumes or closes it
     open_launch = None if launch is None or _is_dead(launch, run) else _as_open(launch)
@@ -109,10 +108,15 @@ def find_spent(session: Session, pipeline: str, budget: TrainingBudget, *, at: d
             .group_by(StepExecution.run_id)
         )
         seconds |= {run: float(cost) for run, cost in session.exec(costs)}
+    return add_up(runs, seconds, budget)
+
+
+def add_up(trainings: list[Training], seconds: dict[str, float], budget: TrainingBudget) -> Spent:
+    """Add up what trainings of one period, oldest first, have cost; *seconds* are by run."""
     return Spent(
-        trainings=len(runs),
+        trainings=len(trainings),
         compute_seconds=sum(seconds.values()),
-        frees_at=_find_room(runs, seconds, budget),
+        frees_at=_find_room(trainings, seconds, budget),
     )
 
 

@@ -1,10 +1,11 @@
-"""Windows of served traffic: cut by time or by rows, each row into exactly one of them."""
+"""Windows of served traffic: cut by time or by rows, each row into exactly one of them, and when each is looked at."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from sqlalchemy import func
@@ -17,6 +18,9 @@ from serving.log.traffic import read_event_times
 
 Span = tuple[datetime, datetime]
 """A window's first moment, and the one at which it is over."""
+
+Look = Literal["traffic", "labels", "both"]
+"""What of a window is looked at: its traffic as soon as it is over, its labels when they have matured."""
 
 # What follows a window of rows begins with the next moment that the log can tell apart.
 _MOMENT = timedelta(microseconds=1)
@@ -84,6 +88,47 @@ def due_windows(
     last = session.exec(select(func.max(WindowRow.stop)).where(WindowRow.model == model)).one()
     moments = read_event_times(home, model, start=last, stop=until, registry=registry)
     return cut_windows(moments, window, origin=last, until=until)
+
+
+@dataclass(frozen=True)
+class DueLook:
+    """A look at a window that is due: at its traffic, at its labels, or at both at once."""
+
+    span: Span
+    look: Look
+
+
+def due_looks(
+    session: Session,
+    home: Path,
+    model: str,
+    *,
+    window: timedelta | RowCount,
+    label_delay: timedelta,
+    until: datetime,
+    registry: Registry | None = None,
+) -> list[DueLook]:
+    """List the looks at a model's windows that are due at a moment, in the order of the windows.
+
+    A window's traffic is looked at as soon as it is over, its labels when its last row's has had time to come. Where
+    both are due, as they always are without a label delay, both are looked at at once.
+    """
+    waiting = session.exec(
+        select(WindowRow.start, WindowRow.stop)
+        .where(WindowRow.model == model, col(WindowRow.labels_checked_at).is_(None))
+        .order_by(col(WindowRow.start))
+    ).all()
+    matured = until - label_delay
+    looks = [DueLook((start, stop), "labels") for start, stop in waiting if stop <= matured]
+    new = due_windows(session, home, model, window=window, until=until, registry=registry)
+    return looks + [DueLook(span, "both" if span[1] <= matured else "traffic") for span in new]
+
+
+def find_window(session: Session, model: str, span: Span) -> WindowRow | None:
+    """Find the row of a window, if anybody has looked at it."""
+    start, stop = span
+    chosen = (WindowRow.model == model, WindowRow.start == start, WindowRow.stop == stop)
+    return session.exec(select(WindowRow).where(*chosen)).first()
 
 
 def list_windows(session: Session, model: str) -> list[WindowRow]:

@@ -10,34 +10,25 @@ from typing import Any, TypeVar
 
 from sqlmodel import Session
 
-from base.database import DatabaseBusy
-from base.documents import as_document
+from base.database import DatabaseAway, DatabaseBusy, insert_row
 from base.fingerprint import digest_document
 from base.times import as_utc
 from base.triggers_spec import TriggersSpec
 from monitoring.arbiter import ARBITER_VERSION, LIMITS, Ruling, Wish, rule
 from monitoring.circumstances import find_circumstances
 from monitoring.requests import Outcome, Taken, TriggerRequest
-from registry.launches import (
-    BEGUN,
-    add_sequel,
-    find_open,
-    give_up,
-    grant_launch,
-    mark_sent,
-    take_over,
-)
+from registry.launches import BEGUN, add_sequel, give_up, grant_launch, mark_sent, take_over
 from registry.ledger import Rule, link_decision
+from registry.situations import Situation, find_situation
 from registry.store import Registry
 from registry.tables import Launch, TriggerRow
 from registry.triggers import (
     MERGED,
     STARTED,
     SUPPRESSED,
-    file_trigger,
-    find_trigger,
-    find_triggers_spec,
     list_waiting,
+    make_trigger,
+    read_triggers_spec,
     reopen_triggers,
 )
 from registry.triggers import WAITING as UNDECIDED
@@ -63,8 +54,8 @@ def take(
 ) -> Taken:
     """File a wish, have it ruled on, write the ruling into the ledger and grant the launch: one transaction.
 
-    The same key again changes nothing but a count, and gives the same answer. Nobody hears of a busy database: the
-    turn is asked for again.
+    The same key again changes nothing but a count, and gives the same answer. Nobody hears of a database that is busy,
+    or of a connection that is lost: it is asked again.
 
     Parameters
     ----------
@@ -81,14 +72,11 @@ def take(
         If no *spec* is given and no pipeline of that name is registered.
     """
 
-    if spec is None:
-        # Before the turn to write, which others wait for.
-        with registry.database.read() as session:
-            spec = find_triggers_spec(session, request.pipeline)
-
     def work() -> Taken:
+        # Before the turn to write, which others wait for.
+        row = _as_row(request, as_utc(now))
         with registry.database.write() as session:
-            return take_within(session, request, spec=spec, now=now, carrier=carrier, n_new_labels=n_new_labels)
+            return _take(session, request, row, spec, carrier=carrier, n_new_labels=n_new_labels)
 
     return keep_asking(work)
 
@@ -103,38 +91,8 @@ def take_within(
     n_new_labels: int | None = None,
 ) -> Taken:
     """Do what :func:`take` does, inside the caller's own writing transaction: with the window that raised an alarm."""
-    spec = spec or find_triggers_spec(session, request.pipeline)
-    now = as_utc(now)
-    row, is_new = file_trigger(
-        session,
-        pipeline=request.pipeline,
-        kind=request.kind,
-        key=request.key,
-        reason=request.reason,
-        actor=request.actor,
-        priority=spec.priority_of(request.kind) if request.priority is None else request.priority,
-        payload=request.payload,
-        as_of=None if request.as_of is None else as_utc(request.as_of),
-        occurred_at=request.occurred_at or now,
-        caused_by=request.caused_by,
-        now=now,
-    )
-    if row.state != UNDECIDED:
-        return _as_before(row)
-    wish = _as_wish(row, is_exact=request.is_exact, can_follow=request.can_follow, blocked=request.blocked)
-    # Nothing that is looked up from here on waits to be written: trigger and ruling are one statement each.
-    with session.no_autoflush:
-        return _decide(
-            session,
-            row,
-            wish,
-            spec,
-            now,
-            is_new=is_new,
-            carrier=carrier,
-            labels=n_new_labels,
-            evidence=request.evidence,
-        )
+    row = _as_row(request, as_utc(now))
+    return _take(session, request, row, spec, carrier=carrier, n_new_labels=n_new_labels)
 
 
 def decide_waiting(registry: Registry, now: datetime, *, pipeline: str | None = None) -> list[Taken]:
@@ -144,27 +102,64 @@ def decide_waiting(registry: Registry, now: datetime, *, pipeline: str | None = 
     launch that it had gone into gave way.
     """
     with registry.database.read() as session:
-        waiting = [row.id for row in list_waiting(session, pipeline=pipeline)]
+        waiting = [(row.pipeline, row.key) for row in list_waiting(session, pipeline=pipeline)]
     taken = []
-    for trigger_id in waiting:
+    for name, key in waiting:
 
-        def work(trigger_id: str = trigger_id) -> Taken | None:
+        def work(name: str = name, key: str = key) -> Taken | None:
             with registry.database.write() as session:
-                row = find_trigger(session, trigger_id)
-                if row.state != UNDECIDED:
+                situation = find_situation(session, name, key=key)
+                row = situation.known
+                if row is None or row.state != UNDECIDED:
                     return None
-                spec = find_triggers_spec(session, row.pipeline)
-                return _decide(session, row, _as_wish(row), spec, as_utc(now), is_new=False)
+                spec = read_triggers_spec(session, name, situation.version)
+                return _decide(session, row, _as_wish(row), situation, spec, as_utc(now), is_new=False)
 
         if (decided := keep_asking(work)) is not None:
             taken.append(decided)
     return taken
 
 
+def _take(
+    session: Session,
+    request: TriggerRequest,
+    row: TriggerRow,
+    spec: TriggersSpec | None,
+    *,
+    carrier: str | None,
+    n_new_labels: int | None,
+) -> Taken:
+    situation = find_situation(session, row.pipeline, key=row.key)
+    spec = spec or read_triggers_spec(session, row.pipeline, situation.version)
+    is_new, now = situation.known is None, row.received_at
+    if situation.known is not None:
+        row = situation.known
+        row.n_duplicates += 1
+        session.add(row)
+        if row.state != UNDECIDED:
+            return _as_before(row)
+    elif request.priority is None:
+        row.priority = spec.priority_of(request.kind)
+    wish = _as_wish(row, is_exact=request.is_exact, can_follow=request.can_follow, blocked=request.blocked)
+    return _decide(
+        session,
+        row,
+        wish,
+        situation,
+        spec,
+        now,
+        is_new=is_new,
+        carrier=carrier,
+        labels=n_new_labels,
+        evidence=request.evidence,
+    )
+
+
 def _decide(
     session: Session,
     row: TriggerRow,
     wish: Wish,
+    situation: Situation,
     spec: TriggersSpec,
     now: datetime,
     *,
@@ -173,11 +168,10 @@ def _decide(
     labels: int | None = None,
     evidence: Mapping[str, Any] | None = None,
 ) -> Taken:
-    launch = find_open(session, row.pipeline)
     seen = find_circumstances(
         session,
         row.pipeline,
-        launch=launch,
+        situation=situation,
         now=now,
         spec=spec,
         moment=wish.moment,
@@ -185,7 +179,7 @@ def _decide(
         n_new_labels=labels,
     )
     ruling = rule(wish, seen, spec)
-    launch = _find_launch(session, row, ruling, None if seen.open_launch is None else launch, now)
+    launch = _find_launch(session, row, ruling, situation.launch, now, is_open=seen.open_launch is not None)
     carries = (
         carrier is not None
         and launch is not None
@@ -198,7 +192,7 @@ def _decide(
     row.state, row.ruling, row.decided_at = _STATES[ruling.outcome], ruling.reason, now
     row.launch = None if launch is None else launch.id
     decision = link_decision(
-        session,
+        situation.head,
         kind="trigger",
         pipeline=row.pipeline,
         outcome=ruling.outcome,
@@ -213,23 +207,22 @@ def _decide(
             "payload": digest_document(row.payload) if row.payload else None,
         },
         rule=Rule("arbiter", ARBITER_VERSION, spec.model_dump(mode="json", include=set(LIMITS))),
-        inputs=as_document(
-            {"wish": wish.model_dump(mode="json"), "circumstances": seen.model_dump(mode="json", exclude_none=True)}
-        ),
+        inputs={"wish": wish.model_dump(mode="json"), "circumstances": seen.model_dump(mode="json", exclude_none=True)},
     )
     row.decision = decision.sequence
-    session.add(row)
-    session.flush()
+    insert_row(session, decision)
+    if is_new:
+        insert_row(session, row)
     return Taken(row.id, is_new, ruling.outcome, ruling.reason, row.launch, carries=carries, into=ruling.into)
 
 
 def _find_launch(
-    session: Session, row: TriggerRow, ruling: Ruling, launch: Launch | None, now: datetime
+    session: Session, row: TriggerRow, ruling: Ruling, launch: Launch | None, now: datetime, *, is_open: bool
 ) -> Launch | None:
     """Grant the launch that a ruling starts, or let the open one take the trigger in."""
     if ruling.outcome == "start":
-        return _grant(session, row, ruling, now)
-    if ruling.outcome == "suppress" or launch is None:
+        return _grant(session, row, ruling, launch, now)
+    if ruling.outcome == "suppress" or launch is None or not is_open:
         return None
     if ruling.follows:
         add_sequel(session, launch, row, not_before=ruling.not_before)
@@ -238,8 +231,7 @@ def _find_launch(
     return launch
 
 
-def _grant(session: Session, row: TriggerRow, ruling: Ruling, now: datetime) -> Launch:
-    before = find_open(session, row.pipeline)
+def _grant(session: Session, row: TriggerRow, ruling: Ruling, before: Launch | None, now: datetime) -> Launch:
     if before is not None and before.state == BEGUN:
         follower = give_up(session, before.id, now=now, trouble=f"the process of run {before.run_id} died")
         if follower is not None:
@@ -249,6 +241,22 @@ def _grant(session: Session, row: TriggerRow, ruling: Ruling, now: datetime) -> 
         reopen_triggers(session, before)
         give_up(session, before.id, now=now, trouble="it gave way to what a person asked for")
     return grant_launch(session, row, now=now, not_before=ruling.not_before)
+
+
+def _as_row(request: TriggerRequest, now: datetime) -> TriggerRow:
+    return make_trigger(
+        pipeline=request.pipeline,
+        kind=request.kind,
+        key=request.key,
+        reason=request.reason,
+        actor=request.actor,
+        priority=request.priority or 0,
+        payload=request.payload,
+        as_of=None if request.as_of is None else as_utc(request.as_of),
+        occurred_at=request.occurred_at or now,
+        caused_by=request.caused_by,
+        now=now,
+    )
 
 
 def _as_wish(row: TriggerRow, *, is_exact: bool = False, can_follow: bool = True, blocked: str = "") -> Wish:
@@ -269,18 +277,20 @@ def _as_before(row: TriggerRow) -> Taken:
 
 
 def keep_asking(work: Callable[[], _Result]) -> _Result:
-    """Do a transaction whose turn at the database may have to be asked for more than once.
+    """Do a transaction that changes nothing when it is done twice, and do it again where the database was busy or lost.
 
     Raises
     ------
     DatabaseBusy
         If the turn did not come for five minutes.
+    DatabaseAway
+        If the connection was lost again and again, for as long.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return work()
-        except DatabaseBusy:
+        except (DatabaseBusy, DatabaseAway):
             if time.monotonic() > deadline:
                 raise
             time.sleep(random.uniform(0.05, 0.5))

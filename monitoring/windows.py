@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,8 @@ from base.class_codes import encode_labels
 from base.metrics import LOSS_NAMES, row_losses
 from monitoring.alarms.loss_bets import LossSample
 from monitoring.alarms.measures import WindowFacts
-from monitoring.drift import DriftPage, DriftReport, measure_drift
+from monitoring.drift import DriftPage, DriftReport, compare_labels, measure_drift
+from monitoring.impossible_values import find_examples, find_impossible
 from monitoring.monitored_version import MonitoredVersion
 from monitoring.performance import (
     Estimate,
@@ -25,14 +25,17 @@ from monitoring.performance import (
     measure_performance,
     read_answers,
 )
-from registry.store import Registry
+from monitoring.store import MonitorStore
+from registry.manifest import ModelManifest
 from serving.labels.matured import DAYS_BEFORE, matured_rows, measure_coverage
-from serving.labels.reading import read_label_versions, read_served
-from serving.log.traffic import read_traffic
 
-# A few rows show what is wrong; who wants all of them asks the log.
-_MOST_EXAMPLES = 5
-_NOTABLE_SHARE = 0.02
+
+@dataclass(frozen=True)
+class WindowRows:
+    """The served rows of a window, and what the estimator saw of them."""
+
+    traffic: pd.DataFrame
+    features: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class MeasuredWindow:
     Attributes
     ----------
     labelled, features : DataFrame
-        The rows whose label has matured and come, in the order of time; and what the estimator saw of them.
+        The rows whose label has matured and come, in the order of time; and what the estimator saw of them. Without a
+        row before the labels were looked at.
     drift, estimate : optional
         None with fewer rows than ``monitor.min_rows``.
     losses : LossSample, optional
@@ -66,10 +70,103 @@ class MeasuredWindow:
         return None if self.drift is None else self.drift.report
 
 
-def measure_window(
-    home: Path,
+def read_rows(version: MonitoredVersion, store: MonitorStore, *, start: datetime, stop: datetime) -> WindowRows:
+    """Read the served rows of [start, stop), and build a version's features of them."""
+    traffic = store.traffic(start, stop)
+    return WindowRows(traffic, version.build_features(traffic))
+
+
+def measure_traffic(
+    rows: WindowRows,
     version: MonitoredVersion,
-    registry: Registry,
+    *,
+    start: datetime,
+    stop: datetime,
+    min_rows: int = 1,
+    past: EstimateScore | None = None,
+    n_refused: int = 0,
+    with_page: bool = False,
+) -> MeasuredWindow:
+    """Measure what a window's rows show without their labels: drift, and the loss to expect.
+
+    Parameters
+    ----------
+    past : EstimateScore, optional
+        How earlier estimates turned out.
+    n_refused : int
+        Rows that came in the window and were refused.
+    """
+    manifest, traffic = version.manifest, rows.traffic
+    impossible = find_impossible(traffic, manifest.contract)
+    facts = WindowFacts(
+        start,
+        stop,
+        len(traffic),
+        version.number,
+        n_refused=n_refused,
+        impossible={column: int(is_so.sum()) for column, is_so in impossible.items()},
+    )
+    measured = MeasuredWindow(
+        start, stop, len(traffic), facts, await_labels(manifest), traffic.iloc[:0], rows.features.iloc[:0]
+    )
+    if len(traffic) < min_rows:
+        return measured
+    drift = measure_drift(
+        version.profile, rows.features, predictions=version.take_answers(traffic), with_page=with_page
+    )
+    estimate = estimate_performance(
+        traffic, manifest, version.reference, features=rows.features, expectation=version.expectation, past=past
+    )
+    examples = find_examples(drift.report, rows.features, traffic["id"], impossible)
+    return replace(measured, drift=drift, estimate=estimate, facts=replace(facts, examples=examples))
+
+
+def measure_labels(
+    measured: MeasuredWindow,
+    rows: WindowRows,
+    version: MonitoredVersion,
+    store: MonitorStore,
+    *,
+    until: datetime,
+    label_delay: timedelta,
+    slices: Sequence[str] = (),
+) -> MeasuredWindow:
+    """Add to what was measured of a window's traffic what its matured labels say: the loss, and their own drift.
+
+    Parameters
+    ----------
+    measured : MeasuredWindow
+        As :func:`measure_traffic` gave it, now or weeks ago.
+    until : datetime
+        The moment of the look: what was known of labels by then counts.
+    slices : sequence of str
+        ``evaluate.slices``: columns by whose values the loss is measured too.
+    """
+    manifest, labels = version.manifest, store.labels()
+    judged = matured_rows(rows.traffic, labels, label_delay=label_delay, until=until)
+    performance = measure_performance(judged, manifest, reference=version.reference, slices=slices)
+    before = store.served(measured.start - DAYS_BEFORE, measured.stop)
+    coverage = measure_coverage(matured_rows(before, labels, label_delay=label_delay, until=until))
+    missing = describe_missing(coverage, measured.start)
+    labelled = judged[judged["is_labelled"]]
+    labelled = labelled[is_comparable(labelled, manifest.classes)]
+    # The join counts its rows anew, and takes an id that came twice once.
+    first = rows.traffic["id"].drop_duplicates()
+    places = first.index[pd.Index(first).get_indexer(pd.Index(labelled["id"]))]
+    return replace(
+        measured,
+        performance=performance.model_copy(update={"missing": missing}),
+        facts=replace(measured.facts, missing_labels=missing),
+        labelled=labelled,
+        features=rows.features.loc[places].set_axis(labelled.index),
+        losses=_sample_losses(labelled, version) if len(labelled) else None,
+        drift=_with_label(measured.drift, judged, version),
+    )
+
+
+def measure_window(
+    version: MonitoredVersion,
+    store: MonitorStore,
     *,
     start: datetime,
     stop: datetime,
@@ -81,9 +178,10 @@ def measure_window(
     n_refused: int = 0,
     with_page: bool = False,
 ) -> MeasuredWindow:
-    """Measure the served rows of [start, stop) against a version's reference.
+    """Measure the served rows of [start, stop) against a version's reference: traffic and labels at once.
 
-    Only matured rows are judged, by the labels that were known at *until*.
+    Only matured rows are judged, by the labels that were known at *until*. The other parameters are those of
+    :func:`measure_traffic` and :func:`measure_labels`.
 
     Parameters
     ----------
@@ -91,46 +189,20 @@ def measure_window(
         The moment of the check; default: when the window's last row has matured.
     label_delay : timedelta, optional
         The label horizon; default: as the model was trained.
-    slices : sequence of str
-        ``evaluate.slices``: columns by whose values the loss is measured too.
-    past : EstimateScore, optional
-        How earlier estimates turned out.
-    n_refused : int
-        Rows that came in the window and were refused.
     """
-    manifest = version.manifest
-    label_delay = manifest.label_delay if label_delay is None else label_delay
+    label_delay = version.manifest.label_delay if label_delay is None else label_delay
     until = stop + label_delay if until is None else until
-    traffic = read_traffic(home, manifest.model, start=start, stop=stop, registry=registry)
-    labels = read_label_versions(home, manifest.model, registry=registry)
-    judged = matured_rows(traffic, labels, label_delay=label_delay, until=until)
-    performance = measure_performance(judged, manifest, reference=version.reference, slices=slices)
-    before = read_served(home, manifest.model, start=start - DAYS_BEFORE, stop=stop, registry=registry)
-    coverage = measure_coverage(matured_rows(before, labels, label_delay=label_delay, until=until))
-    performance = performance.model_copy(update={"missing": describe_missing(coverage, start)})
-    labelled = judged[judged["is_labelled"]]
-    labelled = labelled[is_comparable(labelled, manifest.classes)]
-    facts = WindowFacts(
-        start, stop, len(traffic), version.number, n_refused=n_refused, missing_labels=performance.missing
+    rows = read_rows(version, store, start=start, stop=stop)
+    measured = measure_traffic(
+        rows, version, start=start, stop=stop, min_rows=min_rows, past=past, n_refused=n_refused, with_page=with_page
     )
-    features = version.build_features(traffic)
-    measured = MeasuredWindow(start, stop, len(traffic), facts, performance, labelled, features.loc[labelled.index])
-    if len(labelled):
-        measured = replace(measured, losses=_sample_losses(labelled, version))
-    if len(traffic) < min_rows:
-        return measured
-    drift = measure_drift(
-        version.profile,
-        features,
-        predictions=version.take_answers(traffic),
-        labels=_name_labels(judged, version),
-        with_page=with_page,
-    )
-    estimate = estimate_performance(
-        traffic, manifest, version.reference, features=features, expectation=version.expectation, past=past
-    )
-    examples = _find_examples(drift.report, features, traffic["id"])
-    return replace(measured, drift=drift, estimate=estimate, facts=replace(facts, examples=examples))
+    return measure_labels(measured, rows, version, store, until=until, label_delay=label_delay, slices=slices)
+
+
+def await_labels(manifest: ModelManifest) -> PerformanceReport:
+    """Report a performance of which nothing is known yet but what is expected."""
+    loss = LOSS_NAMES[manifest.task]
+    return PerformanceReport(n_labelled=0, metrics={}, loss=loss, expected=manifest.metrics[loss])
 
 
 def describe_missing(days: pd.DataFrame, start: datetime) -> str | None:
@@ -167,20 +239,9 @@ def _name_labels(judged: pd.DataFrame, version: MonitoredVersion) -> pd.Series[A
     return pd.Series(names, index=values.index, dtype=object)
 
 
-def _find_examples(report: DriftReport, features: pd.DataFrame, ids: pd.Series[Any]) -> dict[str, tuple[str, ...]]:
-    """Name a few rows that show what is strange in a column: a gap, a new category, or any row of another unit."""
-    found = {}
-    for finding in report.features:
-        if finding.column not in features:
-            continue
-        column = features[finding.column]
-        if finding.missing_current - finding.missing_reference > _NOTABLE_SHARE:
-            chosen = column.isna()
-        elif finding.new_share > _NOTABLE_SHARE:
-            chosen = column.astype(str).isin(finding.new_categories)
-        elif finding.unit_ratio is not None:
-            chosen = column.notna()
-        else:
-            continue
-        found[finding.column] = tuple(ids[chosen.to_numpy(dtype=bool)].head(_MOST_EXAMPLES))
-    return found
+def _with_label(drift: DriftPage | None, judged: pd.DataFrame, version: MonitoredVersion) -> DriftPage | None:
+    """Add the label's column to a report of drift, where there is one and any label has come."""
+    labels = _name_labels(judged, version)
+    if drift is None or labels is None:
+        return drift
+    return replace(drift, report=compare_labels(drift.report, version.profile, labels))

@@ -99,7 +99,11 @@ def change_memory(session: Session, model: str, *, now: datetime, forgets: bool 
     memory.revision += 1
     memory.changed_at = now
     if forgets:
-        memory.state = {name: value for name, value in memory.state.items() if name in ("version", "judged_until")}
+        memory.state = {
+            look: {"version": told["version"]}
+            for look, told in memory.state.items()
+            if isinstance(told, dict) and "version" in told
+        }
     session.add(memory)
     session.flush()
 

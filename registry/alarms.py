@@ -41,7 +41,6 @@ class Memory:
 
     revision: int = 0
     state: Mapping[str, Any] = field(default_factory=dict)
-    judged_until: datetime | None = None
     quiet: tuple[WindowRow, ...] = ()
     mutes: tuple[AlarmMute, ...] = ()
 
@@ -58,12 +57,21 @@ class RaisedAlarm:
     p_adjusted: float
 
 
-def read_memory(session: Session, model: str, *, now: datetime) -> Memory:
-    """Read what a monitor needs to know before it judges a model's next window."""
+def read_memory(session: Session, model: str, *, now: datetime, before: datetime | None = None) -> Memory:
+    """Read what a monitor needs to know before it judges a window of a model.
+
+    Parameters
+    ----------
+    before : datetime, optional
+        When the window begins: the quiet windows are those before it; default: the newest.
+    """
     row = session.get(AlarmMemoryRow, model)
+    is_usual = [col(WindowRow.model) == model, col(WindowRow.is_quiet).is_(True)]
+    if before is not None:
+        is_usual.append(col(WindowRow.start) < before)
     quiet = session.exec(
         select(WindowRow)
-        .where(WindowRow.model == model, col(WindowRow.is_quiet).is_(True))
+        .where(*is_usual)
         .order_by(col(WindowRow.start).desc())
         .limit(_MOST_WINDOWS)
         # A report is long, and nobody asks for two hundred of them.
@@ -72,7 +80,7 @@ def read_memory(session: Session, model: str, *, now: datetime) -> Memory:
     mutes = tuple(list_mutes(session, model, now=now))
     if row is None:
         return Memory(quiet=tuple(reversed(quiet)), mutes=mutes)
-    return Memory(row.revision, row.state, row.judged_until, tuple(reversed(quiet)), mutes)
+    return Memory(row.revision, row.state, tuple(reversed(quiet)), mutes)
 
 
 def record_window(
@@ -86,10 +94,12 @@ def record_window(
     owner: str = "",
     now: datetime,
 ) -> list[AlarmRow]:
-    """Record a judged window, its alarms, and what they remember, inside the caller's writing transaction.
+    """Record a window whose traffic was judged, its alarms, and what they remember, inside the caller's transaction.
 
     Parameters
     ----------
+    window : WindowRow
+        With ``labels_checked_at`` where its labels were judged as well.
     revision : int
         Of the memory by which the window was judged.
     closed : mapping of str to str, optional
@@ -105,16 +115,73 @@ def record_window(
     WindowJudged
         If another monitor was faster, or a person has reset or muted an alarm meanwhile; nothing is changed then.
     """
-    memory = session.get(AlarmMemoryRow, window.model)
-    found = 0 if memory is None else memory.revision
-    is_late = memory is not None and memory.judged_until is not None and window.start < memory.judged_until
-    if found != revision or is_late:
+    memory = _take_memory(session, window, revision)
+    is_late = _is_before(window, memory.judged_until)
+    if window.labels_checked_at is not None:
+        is_late = is_late or _is_before(window, memory.labels_judged_until)
+        memory.labels_judged_until = window.stop
+    if is_late:
         raise WindowJudged(window.model, window.start)
-    if memory is None:
-        memory = AlarmMemoryRow(model=window.model)
-    memory.revision = revision + 1
-    memory.state = as_document(state)
-    memory.judged_until, memory.changed_at = window.stop, now
+    memory.judged_until = window.stop
+    return _remember(session, memory, window, state=state, alarms=alarms, closed=closed, owner=owner, now=now)
+
+
+def record_labels(
+    session: Session,
+    window: WindowRow,
+    *,
+    revision: int,
+    state: Mapping[str, Any],
+    alarms: Sequence[RaisedAlarm],
+    closed: Mapping[str, str] | None = None,
+    owner: str = "",
+    now: datetime,
+) -> list[AlarmRow]:
+    """Record what the labels of a window say whose traffic was recorded before, as :func:`record_window` does.
+
+    Parameters
+    ----------
+    window : WindowRow
+        The row of that time, read in this transaction, with what is said of it now; *alarms* are those of its labels.
+
+    Raises
+    ------
+    WindowJudged
+        As :func:`record_window`.
+    """
+    memory = _take_memory(session, window, revision)
+    if _is_before(window, memory.labels_judged_until):
+        raise WindowJudged(window.model, window.start)
+    memory.labels_judged_until = window.stop
+    window.labels_checked_at = now
+    return _remember(session, memory, window, state=state, alarms=alarms, closed=closed, owner=owner, now=now)
+
+
+def _take_memory(session: Session, window: WindowRow, revision: int) -> AlarmMemoryRow:
+    """Take the memory by which a window was judged, if nobody has changed it meanwhile."""
+    memory = session.get(AlarmMemoryRow, window.model) or AlarmMemoryRow(model=window.model)
+    if memory.revision != revision:
+        raise WindowJudged(window.model, window.start)
+    return memory
+
+
+def _is_before(window: WindowRow, moment: datetime | None) -> bool:
+    return moment is not None and window.start < moment
+
+
+def _remember(
+    session: Session,
+    memory: AlarmMemoryRow,
+    window: WindowRow,
+    *,
+    state: Mapping[str, Any],
+    alarms: Sequence[RaisedAlarm],
+    closed: Mapping[str, str] | None,
+    owner: str,
+    now: datetime,
+) -> list[AlarmRow]:
+    memory.revision += 1
+    memory.state, memory.changed_at = as_document(state), now
     session.add(memory)
     session.add(window)
     for kind, because in (closed or {}).items():

@@ -105,8 +105,10 @@ def take_over(session: Session, launch: Launch, trigger: TriggerRow) -> None:
     if trigger.priority > launch.priority:
         launch.priority, launch.trigger = trigger.priority, trigger.id
         launch.kind, launch.reason = trigger.kind, trigger.reason
-    launch.as_of = _later(launch.as_of, trigger.as_of)
-    if trigger.kind == "person":
+    # Set only where it changes: a storm goes into one launch, and each setting would be looked at and written.
+    if (as_of := _later(launch.as_of, trigger.as_of)) != launch.as_of:
+        launch.as_of = as_of
+    if trigger.kind == "person" and launch.not_before is not None:
         launch.not_before = None
     session.add(launch)
 

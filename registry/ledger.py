@@ -9,7 +9,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from base.documents import as_document, as_text
-from base.fingerprint import digest_document
+from base.fingerprint import digest_bytes, write_plain
 from base.times import utc_now
 from registry.tables import Decision
 
@@ -68,8 +68,9 @@ def append_decision(
         What the rule was given: digests of what is stored, and the few values that are stored nowhere else, so
         that the rule can be asked again. Kept in the evidence under ``inputs``.
     """
+    head = session.exec(_NEWEST).first()
     decision = link_decision(
-        session,
+        head,
         kind=kind,
         pipeline=pipeline,
         outcome=outcome,
@@ -80,12 +81,13 @@ def append_decision(
         rule=rule,
         inputs=inputs,
     )
+    session.add(decision)
     session.flush()
     return decision
 
 
 def link_decision(
-    session: Session,
+    head: tuple[int, str] | None,
     *,
     kind: str,
     pipeline: str,
@@ -97,13 +99,16 @@ def link_decision(
     rule: Rule | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> Decision:
-    """Do what :func:`append_decision` does, and leave it to the caller to flush before the next one is linked."""
+    """Make the decision that follows the ledger's *head*: number and digest of the newest entry, None before the first.
+
+    The rest is as in :func:`append_decision`; the caller writes it in the same transaction that found the head.
+    """
     document = dict(evidence or {})
     if rule is not None:
         document["rule"] = rule.as_json()
     if inputs is not None:
         document["inputs"] = dict(inputs)
-    sequence, previous_digest = session.exec(_NEWEST).first() or (0, GENESIS)
+    sequence, previous_digest = head or (0, GENESIS)
     decision = Decision(
         sequence=sequence + 1,
         kind=as_text(kind),
@@ -118,13 +123,12 @@ def link_decision(
         digest="",
     )
     decision.digest = digest_decision(decision)
-    session.add(decision)
     return decision
 
 
 def digest_decision(decision: Decision) -> str:
     """Digest everything that a decision says, its predecessor's digest included."""
-    return digest_document(
+    stored = write_plain(
         {
             "sequence": decision.sequence,
             "kind": decision.kind,
@@ -138,6 +142,7 @@ def digest_decision(decision: Decision) -> str:
             "previous_digest": decision.previous_digest,
         }
     )
+    return digest_bytes(stored)
 
 
 def list_decisions(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from base.documents import as_document, as_text
@@ -16,6 +15,7 @@ from base.references import Trigger
 from base.times import as_utc
 from base.triggers_spec import TriggersSpec
 from registry.pipelines import list_pipelines
+from registry.situations import NEWEST_VERSION
 from registry.tables import Launch, PipelineVersion, Run, TriggerRow
 
 WAITING, STARTED, MERGED, SUPPRESSED = "waiting", "started", "merged", "suppressed"
@@ -28,26 +28,8 @@ _MOST_CAUSES = 50
 # By digest, under which a version never changes: a storm of triggers reads each once.
 _specs: dict[str, TriggersSpec] = {}
 
-# Built once: building a statement costs more than running it.
-_KNOWN_KEY = select(TriggerRow).where(TriggerRow.pipeline == bindparam("pipeline"), TriggerRow.key == bindparam("key"))
-# A definition that was put back to what it had been is the older version again: what ran since is asked, too.
-_RAN_SINCE = (
-    select(Run.pipeline_version)
-    .where(Run.pipeline == PipelineVersion.pipeline, col(Run.started_at) > PipelineVersion.created_at)
-    .order_by(col(Run.started_at).desc())
-    .limit(1)
-    .scalar_subquery()
-)
-_NEWEST_VERSION = (
-    select(PipelineVersion.digest, _RAN_SINCE)
-    .where(PipelineVersion.pipeline == bindparam("pipeline"))
-    .order_by(col(PipelineVersion.created_at).desc())
-    .limit(1)
-)
 
-
-def file_trigger(
-    session: Session,
+def make_trigger(
     *,
     pipeline: str,
     kind: Trigger,
@@ -60,28 +42,16 @@ def file_trigger(
     payload: Mapping[str, Any] | None = None,
     as_of: datetime | None = None,
     caused_by: str | None = None,
-) -> tuple[TriggerRow, bool]:
-    """File a wish for a training in the caller's writing transaction; the same key again is the same trigger, counted.
+) -> TriggerRow:
+    """Make the row of a wish for a training, to be filed unless its *key* is known already.
 
     A wish from the future came by a clock that is wrong: it occurred now.
-
-    Returns
-    -------
-    tuple of (TriggerRow, bool)
-        The trigger, and whether it is new.
     """
-    key = _short(key)
-    found = session.exec(_KNOWN_KEY, params={"pipeline": pipeline, "key": key}).first()
-    if found is not None:
-        found.n_duplicates += 1
-        session.add(found)
-        session.flush()
-        return found, False
-    row = TriggerRow(
+    return TriggerRow(
         id=f"t-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
         pipeline=pipeline,
         kind=kind,
-        key=key,
+        key=_short(key),
         reason=_short(reason),
         actor=_short(actor),
         priority=priority,
@@ -91,8 +61,6 @@ def file_trigger(
         occurred_at=min(as_utc(occurred_at), now),
         received_at=now,
     )
-    session.add(row)
-    return row, True
 
 
 def find_trigger(session: Session, trigger_id: str) -> TriggerRow:
@@ -149,16 +117,30 @@ def find_triggers_spec(session: Session, pipeline: str) -> TriggersSpec:
     ArgumentError
         If no pipeline of that name is registered.
     """
-    registered = session.exec(_NEWEST_VERSION, params={"pipeline": pipeline}).first()
-    if registered is None:
+    return read_triggers_spec(session, pipeline, session.scalar(NEWEST_VERSION, {"pipeline": pipeline}))
+
+
+def read_triggers_spec(session: Session, pipeline: str, version: str | None) -> TriggersSpec:
+    """Return what a version of a pipeline says of its triggers.
+
+    Parameters
+    ----------
+    version : str or None
+        Its digest, as :class:`registry.situations.Situation` holds it.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no version, since no pipeline of that name is registered.
+    """
+    if version is None:
         known = list_pipelines(session)
         raise ArgumentError(
             f"there is no pipeline {pipeline!r}; registered are {', '.join(known) or 'none'}{nearest(pipeline, known)}"
         )
-    digest = registered[1] or registered[0]
-    if (spec := _specs.get(digest)) is None:
-        package = session.get_one(PipelineVersion, digest).package
-        spec = _specs[digest] = TriggersSpec.model_validate(package["spec"].get("triggers", {}))
+    if (spec := _specs.get(version)) is None:
+        package = session.get_one(PipelineVersion, version).package
+        spec = _specs[version] = TriggersSpec.model_validate(package["spec"].get("triggers", {}))
     return spec
 
 

@@ -40,10 +40,16 @@ def evaluate_model(
     *,
     champion: Champion | None,
     trusted: tuple[str, ...] = (),
+    is_told: bool = True,
 ) -> Evaluation:
     """Score the test rows with the challenger, the champion and the baseline, and measure all that is declared.
 
     Which rows are judged and who answers them: :func:`tasks.scored_rows.score_rows`.
+
+    Parameters
+    ----------
+    is_told : bool, default=True
+        Whether people will read it: without importances, curves and the page it decides the same, in less time.
 
     Raises
     ------
@@ -56,9 +62,6 @@ def evaluate_model(
     missing = measured.missing
     slices = cut_slices(rows, pipeline, missing)
     fairness = measure_fairness(rows, pipeline, missing)
-    explained = explain_model(rows, spec.task, spec.evaluate, data.classes, missing, personal=rows.personal)
-    moments = rows.raw[spec.time].to_pandas() if spec.time else pd.Series(range(rows.n_rows))
-    curves = draw_curves(rows, spec.task, moments) | {"partial_dependence": explained.curves}
     evaluation = Evaluation(
         n_rows=rows.n_rows,
         metrics=measured.metrics,
@@ -74,12 +77,33 @@ def evaluate_model(
         intervals=measured.intervals,
         differences=measured.differences,
         fairness=fairness,
-        importance=explained.importance,
-        curves=artifacts.put_bytes(json.dumps(as_document(curves), allow_nan=False).encode(), suffix=".json"),
         missing=missing,
         lower_is_better=measured.lower_is_better,
         confidence=spec.evaluate.confidence,
         n_blocks=measured.n_blocks,
+    )
+    return _tell(evaluation, rows, data, pipeline, artifacts, missing) if is_told else evaluation
+
+
+def _tell(
+    evaluation: Evaluation,
+    rows: ScoredRows,
+    data: TrainingData,
+    pipeline: Pipeline,
+    artifacts: ArtifactStore,
+    missing: dict[str, str],
+) -> Evaluation:
+    """Add what people want to see: what the answers rest on, curves, and the page."""
+    spec = pipeline.spec
+    explained = explain_model(rows, spec.task, spec.evaluate, data.classes, missing, personal=rows.personal)
+    moments = rows.raw[spec.time].to_pandas() if spec.time else pd.Series(range(rows.n_rows))
+    curves = draw_curves(rows, spec.task, moments) | {"partial_dependence": explained.curves}
+    evaluation = evaluation.model_copy(
+        update={
+            "importance": explained.importance,
+            "curves": artifacts.put_bytes(json.dumps(as_document(curves), allow_nan=False).encode(), suffix=".json"),
+            "missing": missing,
+        }
     )
     page = render_report(pipeline, evaluation, data, moments, rows.losses, curves)
     return evaluation.model_copy(update={"report": artifacts.put_bytes(page.encode(), suffix=".html")})

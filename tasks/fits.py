@@ -15,6 +15,7 @@ from base.judged import Recipe
 from base.references import TrainingData
 from base.train_spec import EstimatorSpec, TrainingWindow
 from tasks.estimators import build_estimator
+from tasks.kept_fits import take_fit
 from tasks.prepared_rows import TARGET
 
 _log = logging.getLogger(__name__)
@@ -111,10 +112,13 @@ def fit_rows(spec: EstimatorSpec, data: TrainingData, rows: pd.DataFrame, *, see
     NotConverged
         If it says so.
     """
+    known = rows if data.classes is None else rows[rows[TARGET] >= 0]
+    return take_fit(spec, data, known, seed=seed, fit=lambda: _fit_known(spec, data, known, seed))
+
+
+def _fit_known(spec: EstimatorSpec, data: TrainingData, rows: pd.DataFrame, seed: int) -> Any:
     from sklearn.exceptions import ConvergenceWarning
 
-    if data.classes is not None:
-        rows = rows[rows[TARGET] >= 0]
     target = rows[TARGET].to_numpy()
     model = build_estimator(spec, data, target, seed=seed)
     with warnings.catch_warnings(record=True) as caught:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from prefect import get_run_logger, task
@@ -32,6 +34,17 @@ _MEGABYTE = 1 << 20
 _INSTEAD = "the judged model serves, since the same recipe fitted on all rows may not"
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be deployed, and why; and the judged model, which takes its place if it does not serve."""
+
+    manifest: ModelManifest
+    sibling: ModelManifest
+    deployed: Literal["full", "sibling"]
+    reason: str
+    churn: float | None
+
+
 def refit_model(
     judged: Judged, pipeline: Pipeline, registry: Registry, *, code: UserCode, settings: Settings, trigger: Trigger
 ) -> Refit:
@@ -46,18 +59,15 @@ def refit_model(
     ModelDisagrees, ModelFileRefused
         If the judged model does not answer as it did when it was judged.
     """
-    full = _fit_full(judged, pipeline, registry, code, settings)
     # Importing takes that process most of its time, and meanwhile there is enough to do here; a fit is done, since
     # two processes that hold all they need at once would take twice the memory.
-    start_first_load()
-    key = personal_key(settings) if has_personal(pipeline.contract) else None
-    sibling = package_model(judged, pipeline, registry, code=code, trusted=settings.trusted_types, key=key)
-    manifest, deployed, reason = _choose(judged, full, sibling, pipeline, registry, code, settings, key)
+    chosen = choose_deployed(judged, pipeline, registry, code=code, settings=settings, after_fit=start_first_load)
+    manifest, deployed, reason = chosen.manifest, chosen.deployed, chosen.reason
     compiled = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
     proof = _prove(registry, compiled, settings)
     if deployed == "full" and not proof.agrees:
         reason = f"{_INSTEAD}: {proof.error}"
-        manifest, deployed = sibling, "sibling"
+        manifest, deployed = chosen.sibling, "sibling"
         compiled = compile_deployed(manifest, judged.data, registry.artifacts, trusted=settings.trusted_types)
         proof = _prove(registry, compiled, settings)
     servability = describe_proof(proof, manifest)
@@ -66,8 +76,32 @@ def refit_model(
         deployed=deployed,
         reason=reason,
         verdict=decide_last(judged, pipeline.spec, registry.artifacts, servability, trigger),
-        churn=None if full is None else full.churn,
+        churn=chosen.churn,
     )
+
+
+def choose_deployed(
+    judged: Judged,
+    pipeline: Pipeline,
+    registry: Registry,
+    *,
+    code: UserCode,
+    settings: Settings,
+    after_fit: Callable[[], None] = lambda: None,
+) -> Chosen:
+    """Fit the recipe on all rows where the gate said yes, and package what is to be deployed, or the judged model.
+
+    Parameters
+    ----------
+    after_fit : callable
+        Called when the fit is done, before anything is packaged.
+    """
+    full = _fit_full(judged, pipeline, registry, code, settings)
+    after_fit()
+    key = personal_key(settings) if has_personal(pipeline.contract) else None
+    sibling = package_model(judged, pipeline, registry, code=code, trusted=settings.trusted_types, key=key)
+    manifest, deployed, reason = _choose(judged, full, sibling, pipeline, registry, code, settings, key)
+    return Chosen(manifest, sibling, deployed, reason, None if full is None else full.churn)
 
 
 def describe_proof(proof: Proof, manifest: ModelManifest) -> Servability:

@@ -12,9 +12,11 @@ from base.artifacts import ArtifactStore
 from base.fingerprint import digest_document
 from base.judged import Candidates, Recipe
 from base.metrics import Task
+from base.pipeline import PipelineSpec
 from base.references import TrainingData, ValidatedData
 from base.train_spec import TrainSpec
 from registry.experiments import FailedFits, record_experiments
+from registry.manifest import ModelManifest
 from tasks.candidate_choice import Comparison, NothingFitted, Workshop
 from tasks.execution import RunContext, RunReference, execute_step, open_context
 from tasks.fit_jobs import FitJob, FitResult, Ground
@@ -69,12 +71,29 @@ def train_candidates(
         return training.run()
 
 
+def champion_recipe(spec: PipelineSpec, champion: ModelManifest | None) -> Recipe | None:
+    """Say what the champion was made by, where that changes what a training does."""
+    if not spec.train.is_search and spec.train.window is not None:
+        return None
+    if champion is None or champion.task != spec.task:
+        return None
+    if not spec.train.is_search and champion.window in (None, EXPANDING):
+        return None  # all history is raced anyway
+    return Recipe(
+        estimator=champion.estimator,
+        parameters=champion.parameters,
+        window=champion.window or EXPANDING,
+        seed=champion.seed,
+    )
+
+
 @task(name="train", cache_policy=NO_CACHE)
 def train_step(run: RunReference, data: TrainingData, validated: ValidatedData) -> Candidates:
     """Compare and fit the declared estimators, or reuse the fits of the same rows, parameters and seed."""
     context = open_context(run)
     spec = context.pipeline.spec
-    champion = _champion_recipe(context)
+    manifest = find_champion(context.registry, context.run, context.pipeline.name).load()
+    champion = champion_recipe(spec, manifest)
     fitted: list[Candidates] = []
 
     def work() -> Candidates:
@@ -133,24 +152,6 @@ def make_workshop(context: RunContext) -> Workshop:
         return fit_stored(job, ground, settings.home.absolute(), apart=True)
 
     return Workshop(parallel=lambda ground: parallel_fits(settings, ground), alone=alone)
-
-
-def _champion_recipe(context: RunContext) -> Recipe | None:
-    """Find what the champion was made by, where that changes what a training does."""
-    spec = context.pipeline.spec
-    if not spec.train.is_search and spec.train.window is not None:
-        return None
-    manifest = find_champion(context.registry, context.run, context.pipeline.name).load()
-    if manifest is None or manifest.task != spec.task:
-        return None
-    if not spec.train.is_search and manifest.window in (None, EXPANDING):
-        return None  # all history is raced anyway
-    return Recipe(
-        estimator=manifest.estimator,
-        parameters=manifest.parameters,
-        window=manifest.window or EXPANDING,
-        seed=manifest.seed,
-    )
 
 
 def _tell(candidates: Candidates) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from base.errors import DefinitionError
 from base.judged import RacedWindow, WindowChoice
 from base.metrics import row_losses
-from base.train_spec import EstimatorSpec, TrainingWindow
+from base.train_spec import RACED_PARTS, EstimatorSpec, TrainingWindow
 from tasks.fit_jobs import Ground, judge_rows, limit_iterations
 from tasks.fits import Moments, describe_failure, fit_rows, select_window
 from tasks.folds import Fold, Positions, Timeline
@@ -23,7 +23,6 @@ EXPANDING = TrainingWindow()
 _MOST_PROBE_ROWS = 20_000
 _PROBE_ITERATIONS = 200
 _MOST_JUDGED_ROWS = 6_000
-_PARTS = (2, 4)
 _N_BLOCKS = 3
 # A shorter past has to be better, not as good: what it leaves out may be asked again.
 _TIE = 0.01
@@ -88,7 +87,7 @@ def race_windows(race: Race, *, champion: TrainingWindow | None = None) -> Windo
     n_rows = len(race.fold.learnt)
     if problem := _no_race(race):
         return WindowChoice(window=EXPANDING, reason=f"all history, without a race: {problem}")
-    windows = [EXPANDING, *(TrainingWindow(rows=n_rows // part) for part in _PARTS)]
+    windows = [EXPANDING, *(TrainingWindow(rows=n_rows // part) for part in RACED_PARTS)]
     if champion is not None and champion not in windows:
         windows.append(champion)
     raced = race.run(windows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 
 from base.model_files.input_checks import find_input_checks
+from base.model_files.kept import find_kept_models
 
 
 def dump_model(model: object) -> bytes:
@@ -13,6 +14,16 @@ def dump_model(model: object) -> bytes:
     A gradient boosting with ``categorical_features`` holds a functools.partial of scikit-learn's own making,
     which is left out and put back by :func:`load_model`: a file that may hold one could call any function.
     """
+    kept = find_kept_models()
+    data = None if kept is None else kept.file_of(model)
+    if data is None:
+        data = _write_model(model)
+        if kept is not None:
+            kept.keep_file(model, data)
+    return data
+
+
+def _write_model(model: object) -> bytes:
     import skops.io
 
     checks = [(each, each.func) for each in find_input_checks(model)]

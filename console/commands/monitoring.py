@@ -32,7 +32,7 @@ def monitor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the windows of served traffic that are due, as the monitoring flow does; or look at one of your own."""
+    """Look at the traffic and labels of windows that are due, as the monitoring flow does; or at one of your own."""
     from console.monitoring import monitor_command
 
     monitor_command(model, window=window, until=until, output=Output(as_json=as_json))

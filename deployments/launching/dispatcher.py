@@ -90,7 +90,7 @@ class Dispatcher:
 
     def _hold(self) -> Launch | None:
         with self._registry.database.read() as session:
-            if not any(_is_due(launch, self._now()) for launch in list_open(session)):
+            if not any(self._is_due(launch, self._now()) for launch in list_open(session)):
                 return None
         with self._registry.database.write() as session:
             return hold_next(session, self.name, now=self._now(), seconds=HOLD_SECONDS)
@@ -99,8 +99,9 @@ class Dispatcher:
         with self._registry.database.write() as session:
             release(session, launch.id, now=self._now(), trouble=trouble, seconds=_NEXT_TRY_SECONDS)
 
-
-def _is_due(launch: Launch, now: datetime) -> bool:
-    if launch.state != WAITING or (launch.not_before is not None and as_utc(launch.not_before) > now):
-        return False
-    return launch.held_until is None or is_hold_over(as_utc(launch.held_until), now)
+    def _is_due(self, launch: Launch, now: datetime) -> bool:
+        if launch.state != WAITING or (launch.not_before is not None and as_utc(launch.not_before) > now):
+            return False
+        # What it holds itself, it did not get sent or written down: the database was lost in between.
+        is_mine = launch.holder == self.name
+        return is_mine or launch.held_until is None or is_hold_over(as_utc(launch.held_until), now)

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from monitoring.alarms.loss_bets import NO_FORTUNES
 
 AlarmKind = Literal["drift", "prediction drift", "label drift", "performance", "missing labels", "broken data"]
+LABEL_KINDS: tuple[AlarmKind, ...] = ("label drift", "performance", "missing labels")
+"""What the look at a window's labels can find; all other kinds are found in its traffic."""
+
 Severity = Literal["low", "medium", "high"]
 
 
@@ -65,12 +68,11 @@ class Mute(BaseModel):
         return self.kind in (None, kind) and self.column in (None, column)
 
 
-class AlarmState(BaseModel):
-    """What alarms remember from one window to the next; of one model.
+class LookMemory(BaseModel):
+    """What one of the two looks remembers from one window to the next.
 
-    ``shown`` says for each measure in which of the last windows it stood out, newest last; ``fortunes`` are those of
-    :mod:`monitoring.alarms.loss_bets`. Both begin anew with another version of the model. ``strictness`` is by how many
-    powers of ten the level of the columns is stricter than the budget says; see :func:`monitoring.alarms.budget.adapt`.
+    ``shown`` says for each measure in which of the last windows it stood out, newest last. Both begin anew with another
+    version of the model.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,15 +80,27 @@ class AlarmState(BaseModel):
     version: int | None = None
     shown: dict[str, tuple[bool, ...]] = {}
     open: tuple[OpenAlarm, ...] = ()
-    fortunes: tuple[float, ...] = NO_FORTUNES
-    judged_until: datetime | None = None
-    strictness: float = 0.0
 
-    def of_version(self, version: int | None) -> AlarmState:
-        """The state as it is for a version: another model has another reference and another loss."""
-        if version == self.version:
-            return self
-        return AlarmState(version=version, judged_until=self.judged_until, strictness=self.strictness)
+    def of_version(self, version: int | None) -> LookMemory:
+        """The memory as it is for a version: another model has another reference and another loss."""
+        return self if version == self.version else LookMemory(version=version)
+
+
+class AlarmState(BaseModel):
+    """What alarms remember from one window to the next; of one model.
+
+    The looks at traffic and at labels have a memory of their own each, since the traffic of many windows may be seen
+    before the labels of the first. ``fortunes`` are those of :mod:`monitoring.alarms.loss_bets`, on the version of the
+    labels. ``strictness`` is by how many powers of ten the level of the columns is stricter than the budget says; see
+    :func:`monitoring.alarms.budget.adapt`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    traffic: LookMemory = LookMemory()
+    labels: LookMemory = LookMemory()
+    fortunes: tuple[float, ...] = NO_FORTUNES
+    strictness: float = 0.0
 
 
 class Standout(BaseModel):
@@ -110,7 +124,8 @@ class Judgement(BaseModel):
 
     ``closed`` are alarms that are over with it; ``values`` is what the quiet history keeps of it if it is quiet;
     ``n_features`` says how many features were compared, ``is_learning`` that too few quiet windows came before it to
-    know what is usual. ``level`` is the chance of a false alarm in a column that the budget leaves one window.
+    know what is usual. ``level`` is the chance of a false alarm in a column that the budget leaves one window, and
+    ``charged`` by how much such an alarm in this window made the next ones' level stricter, in powers of ten.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -122,8 +137,21 @@ class Judgement(BaseModel):
     n_features: int = 0
     is_learning: bool = False
     level: float = 0.0
-    state: AlarmState
+    charged: float = 0.0
+    state: AlarmState = AlarmState()
 
     def find(self, kind: AlarmKind) -> Alarm | None:
         """The alarm of one kind, if there is one."""
         return next((alarm for alarm in self.alarms if alarm.kind == kind), None)
+
+    def followed_by(self, later: Judgement) -> Judgement:
+        """What both looks at a window say of it: this one's at its traffic, and the later one's at its labels."""
+        return self.model_copy(
+            update={
+                "alarms": (*self.alarms, *later.alarms),
+                "standouts": (*self.standouts, *later.standouts),
+                "closed": (*self.closed, *later.closed),
+                "values": {**self.values, **later.values},
+                "state": later.state,
+            }
+        )

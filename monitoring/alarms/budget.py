@@ -8,8 +8,10 @@ from datetime import timedelta
 
 from base.monitor_spec import QUARTER, AlarmBudget, MonitorSpec
 
-# What is measured on labels asks for a training and so deserves a sharp test of its own; the columns share the rest.
+# The loss asks for a training and so deserves a sharp test of its own; the columns share the rest. The label's column,
+# which is looked at weeks after the others, has a part that nobody else can have used up by then.
 _LOSS_SHARE = 0.4
+_LABEL_SHARE = 0.05
 # A budget of more alarms than windows is no reason to call every window one.
 _LARGEST_LEVEL = 0.2
 # How many powers of ten an alarm that proved harmless costs: enough that a few teach how wild the traffic is.
@@ -22,17 +24,18 @@ _SMALLEST_LEVEL = 1e-8
 
 @dataclass(frozen=True)
 class WindowLevels:
-    """The chances of a false alarm in one window: of all columns together, and of the loss.
+    """The chances of a false alarm in one window: of all columns of its traffic together, of its label, of its loss.
 
-    A window raises a false alarm with at most the chance *columns* + *loss*.
+    A window raises a false alarm with at most the chance *columns* + *labels* + *loss*, whenever its labels come.
     """
 
     columns: float
+    labels: float
     loss: float
 
 
 def split_budget(budget: AlarmBudget, windows_per_quarter: float) -> WindowLevels:
-    """Split a budget over the windows of a quarter, and over the two families of tests.
+    """Split a budget over the windows of a quarter, and over the three families of tests.
 
     Parameters
     ----------
@@ -42,11 +45,13 @@ def split_budget(budget: AlarmBudget, windows_per_quarter: float) -> WindowLevel
     Examples
     --------
     >>> levels = split_budget(AlarmBudget(1, "quarter"), 91.3125)
-    >>> round(levels.columns, 4), round(levels.loss, 4)
-    (0.0066, 0.0044)
+    >>> round(levels.columns, 4), round(levels.labels, 4), round(levels.loss, 4)
+    (0.006, 0.0005, 0.0044)
     """
     level = min(max(budget.per_quarter / max(windows_per_quarter, 1e-9), _SMALLEST_LEVEL), _LARGEST_LEVEL)
-    return WindowLevels(columns=level * (1 - _LOSS_SHARE), loss=level * _LOSS_SHARE)
+    return WindowLevels(
+        columns=level * (1 - _LOSS_SHARE - _LABEL_SHARE), labels=level * _LABEL_SHARE, loss=level * _LOSS_SHARE
+    )
 
 
 def adapt(strictness: float, level: float, *, is_false: bool) -> float:

@@ -1,19 +1,29 @@
-"""Judge a window: what stands out beyond chance and custom, what enough windows confirm, and what is over."""
+"""Judge a window by its traffic, and by its labels: what stands out beyond chance and custom, is confirmed, or over."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from base.monitor_spec import MonitorSpec
-from monitoring.alarms.alarm import Alarm, AlarmKind, AlarmState, Judgement, Mute, OpenAlarm, Severity, Standout
+from monitoring.alarms.alarm import (
+    Alarm,
+    AlarmKind,
+    AlarmState,
+    Judgement,
+    LookMemory,
+    Mute,
+    OpenAlarm,
+    Severity,
+    Standout,
+)
 from monitoring.alarms.budget import split_budget
-from monitoring.alarms.loss_bets import NO_FORTUNES, LossSample, bet_on_losses, total_fortune
-from monitoring.alarms.measures import Measure, WindowFacts, list_measures, measure_lack
+from monitoring.alarms.loss_alarm import judge_losses
+from monitoring.alarms.loss_bets import NO_FORTUNES, LossSample
+from monitoring.alarms.measures import Measure, WindowFacts, list_label_measures, list_measures, measure_lack
 from monitoring.alarms.multiplicity import adjust_family
 from monitoring.alarms.quiet_history import (
     FEWEST_WINDOWS,
@@ -21,7 +31,6 @@ from monitoring.alarms.quiet_history import (
     QuietHistory,
     chance_of_effect,
     chance_of_so_few,
-    largest_usual,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +46,7 @@ _CERTAIN = 0.0
 _MOST_NAMED = 3
 
 
-def judge_drift(
+def judge_traffic(
     report: DriftReport | None,
     facts: WindowFacts,
     history: QuietHistory,
@@ -46,9 +55,8 @@ def judge_drift(
     windows_per_quarter: float,
     state: AlarmState,
     mutes: Sequence[Mute] = (),
-    losses: LossSample | None = None,
 ) -> Judgement:
-    """Judge a window by what was measured in it; a pure function.
+    """Judge a window by what was measured in its traffic; a pure function.
 
     A measure stands out where it is beyond chance (its p-value, which knows how many rows there are), beyond custom
     (the quiet history, which knows season and autocorrelation), after counting how many were looked at (Holm), at the
@@ -62,25 +70,98 @@ def judge_drift(
     windows_per_quarter : float
         As :func:`monitoring.alarms.budget.count_windows` counts them.
     state : AlarmState
-        As the window before left it.
-    losses : LossSample, optional
-        Of the window's matured rows; None where no labels are known.
+        As the look at the window before left it.
 
     Returns
     -------
     Judgement
-        Whose ``state`` is for the next window.
+        Whose ``state`` is for the next look at a window.
+    """
+    level = split_budget(spec.false_alarms, windows_per_quarter).columns
+    muted = (*mutes, *(Mute(column=name) for name in spec.mute))
+    known = state.traffic.of_version(facts.version)
+    measures = _with_lack(list_measures(report, facts, min_effect=spec.min_effect), facts, history)
+    standouts, shown = _find_standouts(
+        measures, facts, history, spec, level=level * 10**-state.strictness, shown=known.shown, muted=muted
+    )
+    alarms, closed, memory = _follow(state.traffic, _raise_alarms(standouts), facts, shown)
+    return Judgement(
+        alarms=alarms,
+        standouts=standouts,
+        closed=closed,
+        values={each.name: each.beyond_chance for each in measures} | {RATE: facts.rows_per_hour},
+        n_features=0 if report is None else len(report.features),
+        is_learning=len(history.windows) < FEWEST_WINDOWS,
+        level=level,
+        state=state.model_copy(update={"traffic": memory}),
+    )
+
+
+def judge_labels(
+    report: DriftReport | None,
+    facts: WindowFacts,
+    history: QuietHistory,
+    spec: MonitorSpec,
+    *,
+    windows_per_quarter: float,
+    state: AlarmState,
+    mutes: Sequence[Mute] = (),
+    losses: LossSample | None = None,
+) -> Judgement:
+    """Judge a window by its matured labels, as :func:`judge_traffic` does by its traffic; a pure function.
+
+    Parameters
+    ----------
+    report : DriftReport, optional
+        With a finding about the label; None where too few rows came.
+    losses : LossSample, optional
+        Of the window's matured rows; None where no labels are known.
     """
     levels = split_budget(spec.false_alarms, windows_per_quarter)
-    fresh = state.of_version(facts.version)
-    level = levels.columns * 10**-fresh.strictness
     muted = (*mutes, *(Mute(column=name) for name in spec.mute))
-    measures = _with_lack(list_measures(report, facts, min_effect=spec.min_effect), facts, history)
+    known = state.labels.of_version(facts.version)
+    measures = list_label_measures(report, min_effect=spec.min_effect)
+    standouts, shown = _find_standouts(
+        measures, facts, history, spec, level=levels.labels * 10**-state.strictness, shown=known.shown, muted=muted
+    )
+    found = _raise_alarms(standouts)
+    if facts.missing_labels is not None and not _is_muted("missing labels", muted, facts.stop):
+        found["missing labels"] = Alarm(
+            kind="missing labels", severity="medium", reason=facts.missing_labels, p_adjusted=_CERTAIN
+        )
+    values = {each.name: each.beyond_chance for each in measures}
+    fortunes = state.fortunes if known is state.labels else NO_FORTUNES
+    if losses is not None and losses.increase is not None:
+        fortunes, alarm = judge_losses(losses, facts, history, spec, level=levels.loss, fortunes=fortunes)
+        values["loss"] = losses.increase
+        if alarm is not None and not _is_muted("performance", muted, facts.stop):
+            found["performance"] = alarm
+    alarms, closed, memory = _follow(state.labels, found, facts, shown)
+    return Judgement(
+        alarms=alarms,
+        standouts=standouts,
+        closed=closed,
+        values=values,
+        level=levels.labels,
+        state=state.model_copy(update={"labels": memory, "fortunes": fortunes}),
+    )
+
+
+def _find_standouts(
+    measures: Sequence[Measure],
+    facts: WindowFacts,
+    history: QuietHistory,
+    spec: MonitorSpec,
+    *,
+    level: float,
+    shown: Mapping[str, tuple[bool, ...]],
+    muted: Sequence[Mute],
+) -> tuple[tuple[Standout, ...], dict[str, tuple[bool, ...]]]:
+    """Find what stands out of measures that are looked at together, and note it beside the windows before."""
     heard = [each for each in measures if not any(mute.covers(each.kind, each.column, facts.stop) for mute in muted)]
-    chances = {each.name: _chance(each, facts, history) for each in heard}
-    adjusted = adjust_family(chances)
+    adjusted = adjust_family({each.name: _chance(each, facts, history) for each in heard})
     standing = {each.name for each in heard if _stands_out(each, adjusted[each.name], level, spec)}
-    shown = _remember(fresh.shown, standing, {each.name for each in heard}, spec.confirm.among)
+    noted = _remember(shown, standing, {each.name for each in heard}, spec.confirm.among)
     standouts = tuple(
         Standout(
             name=each.name,
@@ -90,43 +171,12 @@ def judge_drift(
             effect=each.effect,
             p_adjusted=adjusted[each.name],
             text=each.text,
-            is_confirmed=each.kind == "broken data" or sum(shown[each.name]) >= spec.confirm.needed,
+            is_confirmed=each.kind == "broken data" or sum(noted[each.name]) >= spec.confirm.needed,
         )
         for each in heard
         if each.name in standing
     )
-    found = _raise_alarms(standouts)
-    if facts.missing_labels is not None and not _is_muted("missing labels", muted, facts.stop):
-        found["missing labels"] = Alarm(
-            kind="missing labels", severity="medium", reason=facts.missing_labels, p_adjusted=_CERTAIN
-        )
-    values = {each.name: each.beyond_chance for each in measures} | {RATE: facts.rows_per_hour}
-    fortunes = fresh.fortunes
-    if losses is not None and losses.increase is not None:
-        fortunes, alarm = _judge_losses(losses, facts, history, spec, levels.loss, fresh.fortunes)
-        values["loss"] = losses.increase
-        if alarm is not None and not _is_muted("performance", muted, facts.stop):
-            found["performance"] = alarm
-    still_open, closed = _follow(fresh.open, found, facts)
-    replaced = () if fresh.version == state.version else state.open
-    since = {each.kind for each in fresh.open}
-    return Judgement(
-        alarms=tuple(alarm.model_copy(update={"is_new": kind not in since}) for kind, alarm in found.items()),
-        standouts=standouts,
-        closed=(*replaced, *closed),
-        values=values,
-        n_features=0 if report is None else len(report.features),
-        is_learning=len(history.windows) < FEWEST_WINDOWS,
-        state=AlarmState(
-            version=fresh.version,
-            shown=shown,
-            open=still_open,
-            fortunes=fortunes,
-            judged_until=facts.stop,
-            strictness=fresh.strictness,
-        ),
-        level=levels.columns,
-    )
+    return standouts, noted
 
 
 def _with_lack(measures: list[Measure], facts: WindowFacts, history: QuietHistory) -> list[Measure]:
@@ -192,56 +242,26 @@ def _raise_alarms(standouts: Sequence[Standout]) -> dict[AlarmKind, Alarm]:
     return found
 
 
-def _judge_losses(
-    losses: LossSample,
-    facts: WindowFacts,
-    history: QuietHistory,
-    spec: MonitorSpec,
-    level: float,
-    fortunes: tuple[float, ...],
-) -> tuple[tuple[float, ...], Alarm | None]:
-    # Of past windows only how much one differs from the next: a level that has risen would else be what is usual.
-    jumps = np.diff(history.past_values("loss", before=facts.start)) / math.sqrt(2)
-    usual = largest_usual(np.concatenate([losses.reference_increases(), jumps]), level)
-    tolerance = spec.max_loss_increase if usual is None else max(spec.max_loss_increase, usual)
-    carried = bet_on_losses(losses, fortunes, tolerance=tolerance)
-    fortune, increase = total_fortune(carried), losses.increase
-    if increase is None or fortune < 1 / level:
-        return carried, None
-    evidence: dict[str, Any] = {
-        "n_rows": len(losses.losses),
-        "expected": losses.expected,
-        "found": losses.expected * (1 + increase),
-        "increase": increase,
-        "tolerance": tolerance,
-        "fortune": fortune,
-        "needed": 1 / level,
-    }
-    told = f"loss {evidence['found']:.4g} on {len(losses.losses):,} labelled rows, {increase:+.1%} against "
-    told += f"{losses.expected:.4g} at promotion; tolerated are {tolerance:+.1%}"
-    alarm = Alarm(kind="performance", severity="high", reason=told, evidence=evidence, p_adjusted=min(1.0, 1 / fortune))
-    # What was won against this loss is spent: the next alarm needs its own evidence.
-    return NO_FORTUNES, alarm
-
-
 def _is_muted(kind: AlarmKind, mutes: Sequence[Mute], now: datetime) -> bool:
     return any(mute.column is None and mute.covers(kind, None, now) for mute in mutes)
 
 
 def _follow(
-    before: Sequence[OpenAlarm], found: Mapping[AlarmKind, Alarm], facts: WindowFacts
-) -> tuple[tuple[OpenAlarm, ...], tuple[OpenAlarm, ...]]:
-    """Carry open alarms on: those seen again stay, those not seen for two windows are over."""
-    known = {each.kind: each for each in before}
+    before: LookMemory, found: Mapping[AlarmKind, Alarm], facts: WindowFacts, shown: dict[str, tuple[bool, ...]]
+) -> tuple[tuple[Alarm, ...], tuple[OpenAlarm, ...], LookMemory]:
+    """Carry open alarms on: those seen again stay, those not seen for two windows, or of another version, are over."""
+    is_same = before.version == facts.version
+    known = {each.kind: each for each in before.open} if is_same else {}
     still_open: list[OpenAlarm] = []
-    closed: list[OpenAlarm] = []
+    closed: list[OpenAlarm] = [] if is_same else [*before.open]
     for kind, alarm in found.items():
         since = known[kind].since if kind in known else facts.start
         columns = tuple(dict.fromkeys((*(known[kind].columns if kind in known else ()), *alarm.columns)))
         still_open.append(OpenAlarm(kind=kind, columns=columns, since=since, last_seen=facts.start))
-    for each in before:
-        if each.kind in found:
+    for kind, each in known.items():
+        if kind in found:
             continue
         older = each.model_copy(update={"n_clear": each.n_clear + 1})
         (closed if older.n_clear >= _CLEAR_WINDOWS else still_open).append(older)
-    return tuple(still_open), tuple(closed)
+    alarms = tuple(alarm.model_copy(update={"is_new": kind not in known}) for kind, alarm in found.items())
+    return alarms, tuple(closed), LookMemory(version=facts.version, shown=shown, open=tuple(still_open))

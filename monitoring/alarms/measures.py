@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from monitoring.alarms.alarm import AlarmKind
 
 if TYPE_CHECKING:
-    from monitoring.drift.findings import ColumnFinding, DriftReport
+    from monitoring.drift.findings import ColumnFinding, DriftReport, Skew
 
 _ROLE_KINDS: dict[str, AlarmKind] = {
     "feature": "drift",
@@ -108,7 +108,7 @@ class Measure:
 
 
 def list_measures(report: DriftReport | None, facts: WindowFacts, *, min_effect: float | None) -> list[Measure]:
-    """List all that is measured in a window, but for its loss.
+    """List all that is measured in a window's traffic.
 
     Parameters
     ----------
@@ -122,19 +122,40 @@ def list_measures(report: DriftReport | None, facts: WindowFacts, *, min_effect:
     if report is None:
         return measures
     for finding in report.columns:
-        measures += _measure_column(finding, floor)
-    for skew in report.skew:
-        if skew.kind in BROKEN_SKEW:
-            name = f"{skew.kind}:{skew.column}"
-            measures.append(
-                Measure(name, skew.column, skew.kind, "broken data", 0.0, skew.share, _LEAST_IMPOSSIBLE, skew.text)
-            )
+        if finding.role != "label":
+            measures += _measure_column(finding, floor)
+    of_label = _label_names(report)
+    skew = [each for each in report.skew if _is_broken(each) and each.column not in of_label]
+    measures += [_measure_skew(each, "broken data") for each in skew]
     together = report.multivariate
     if together is not None:
         text = f"a classifier tells the window from the reference with AUC {together.auc:.2f}"
         effect = max(0.0, 2 * together.auc - 1)
         measures.append(Measure("together", None, "together", "drift", together.p_value, effect, _LEAST_AUC, text))
     return measures
+
+
+def list_label_measures(report: DriftReport | None, *, min_effect: float | None) -> list[Measure]:
+    """List all that is measured in a window's labels, but for the loss."""
+    if report is None:
+        return []
+    floor, of_label = LEAST_EFFECT if min_effect is None else min_effect, _label_names(report)
+    measures = [each for found in report.columns if found.role == "label" for each in _measure_column(found, floor)]
+    skew = [each for each in report.skew if _is_broken(each) and each.column in of_label]
+    return measures + [_measure_skew(each, "label drift") for each in skew]
+
+
+def _label_names(report: DriftReport) -> set[str]:
+    return {finding.column for finding in report.columns if finding.role == "label"}
+
+
+def _is_broken(skew: Skew) -> bool:
+    return skew.kind in BROKEN_SKEW
+
+
+def _measure_skew(skew: Skew, kind: AlarmKind) -> Measure:
+    name = f"{skew.kind}:{skew.column}"
+    return Measure(name, skew.column, skew.kind, kind, 0.0, skew.share, _LEAST_IMPOSSIBLE, skew.text)
 
 
 def _measure_column(finding: ColumnFinding, floor: float) -> Iterator[Measure]:

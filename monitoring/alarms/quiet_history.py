@@ -43,6 +43,18 @@ class QuietHistory:
 
     windows: tuple[QuietWindow, ...] = ()
 
+    def before(self, moment: datetime) -> QuietHistory:
+        """The windows that began before a moment: whenever a window is judged, later ones have no say."""
+        return QuietHistory(tuple(window for window in self.windows if window.start < moment))
+
+    def without(self, start: datetime) -> QuietHistory:
+        """All but the window that began then."""
+        return QuietHistory(tuple(window for window in self.windows if window.start != start))
+
+    def with_window(self, window: QuietWindow) -> QuietHistory:
+        """All, and one more in its place."""
+        return QuietHistory(tuple(sorted((*self.without(window.start).windows, window), key=lambda each: each.start)))
+
     def past_values(self, name: str, *, before: datetime) -> Floats:
         """Return what a statistic was in the quiet windows before a moment, oldest first."""
         found = [window.values[name] for window in self._before(before) if name in window.values]
@@ -62,7 +74,7 @@ class QuietHistory:
         return np.array([window.values[RATE] for window in chosen], dtype=np.float64)
 
     def _before(self, moment: datetime) -> list[QuietWindow]:
-        return [window for window in self.windows if window.start < moment][-MOST_WINDOWS:]
+        return list(self.before(moment).windows[-MOST_WINDOWS:])
 
 
 def chance_of_effect(effect: float, past: Sequence[float] | Floats, *, floor: float = 0.1) -> float | None:

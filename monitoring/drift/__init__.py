@@ -1,7 +1,7 @@
 """Drift: what is measured between a version's reference and a window of its traffic."""
 
 from monitoring.drift.findings import ColumnFinding, DriftPage, DriftReport, Multivariate, Skew
-from monitoring.drift.measurement import measure_drift
+from monitoring.drift.measurement import compare_labels, measure_drift
 from monitoring.drift.profile import ReferenceProfile, make_profile, profile_reference, store_profile
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Multivariate",
     "ReferenceProfile",
     "Skew",
+    "compare_labels",
     "make_profile",
     "measure_drift",
     "profile_reference",

@@ -20,7 +20,6 @@ def measure_drift(
     window: pd.DataFrame | pa.Table,
     *,
     predictions: pd.Series[Any] | None = None,
-    labels: pd.Series[Any] | None = None,
     with_multivariate: bool = True,
     with_page: bool = False,
 ) -> DriftPage:
@@ -32,8 +31,6 @@ def measure_drift(
         The features as the model saw them, in the order of time.
     predictions : Series of shape (n_rows,), optional
         What was answered: the value, or the probability of the last class.
-    labels : Series of shape (n_labelled,), optional
-        The labels that have come by now of rows that have matured.
     with_multivariate : bool
         Whether a classifier tries to tell window from reference (half a second, whatever the window's size).
     with_page : bool
@@ -52,16 +49,17 @@ def measure_drift(
     """
     names = list(map(str, window.columns if isinstance(window, pd.DataFrame) else window.column_names))
     n_current = len(window)
-    given = {"prediction": predictions, "label": labels}
     findings: list[ColumnFinding] = []
     not_measured: dict[str, str] = {}
     skew: list[Skew] = []
     features = [column for column in profile.columns if column.role == "feature"]
     for reference in profile.columns:
-        column = window[reference.name] if reference.role == "feature" and reference.name in names else None
-        column = column if reference.role == "feature" else given[reference.role]
+        if reference.role == "label":
+            continue
+        is_feature = reference.role == "feature"
+        column = predictions if not is_feature else window[reference.name] if reference.name in names else None
         if column is None:
-            if reference.role == "feature":
+            if is_feature:
                 not_measured[reference.name] = "not in the window"
                 skew.append(Skew(column=reference.name, kind="missing column", text="not in the window"))
             continue
@@ -93,6 +91,28 @@ def measure_drift(
 
         html = render_page(report, profile, sample)
     return DriftPage(report, html)
+
+
+def compare_labels(report: DriftReport, profile: ReferenceProfile, labels: pd.Series[Any]) -> DriftReport:
+    """Add to a window's report how its labels compare with the reference's, once they have come.
+
+    Parameters
+    ----------
+    labels : Series of shape (n_labelled,)
+        Of rows that have matured, named as the reference names them.
+    """
+    findings = [column for column in report.columns if column.role != "label"]
+    skew, not_measured = list(report.skew), dict(report.not_measured)
+    for reference in profile.columns:
+        if reference.role != "label":
+            continue
+        compared = compare_column(reference, labels)
+        if compared.why_not:
+            not_measured[reference.name] = compared.why_not
+        if compared.finding.n_current:
+            findings.append(compared.finding)
+            skew += find_skew(reference, compared.read, n_columns=1)
+    return report.model_copy(update={"columns": tuple(findings), "skew": tuple(skew), "not_measured": not_measured})
 
 
 def _why_not(reference: ReferenceColumn, compared: Compared, n_current: int) -> str:

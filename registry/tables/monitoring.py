@@ -15,8 +15,9 @@ from registry.tables.columns import document_column, moment_column, optional_mom
 class WindowRow(SQLModel, table=True):
     """What monitoring found in one window of served traffic.
 
-    ``verdict`` is the triage's word and ``findings`` what is behind it. ``measured`` holds each statistic under its
-    name; those of quiet windows say what is usual here.
+    Its traffic was looked at at ``checked_at``; its labels, when they had matured, at ``labels_checked_at``, which is
+    null while they are waited for. ``verdict`` is the triage's word and ``findings`` what is behind it. ``measured``
+    holds each statistic under its name; those of quiet windows say what is usual here.
     """
 
     __tablename__ = "monitoring_window"
@@ -34,6 +35,7 @@ class WindowRow(SQLModel, table=True):
     outcome: str
     reason: str
     checked_at: datetime = moment_column()
+    labels_checked_at: datetime | None = optional_moment_column()
     verdict: str = ""
     findings: dict[str, Any] = document_column()
     measured: dict[str, Any] = document_column()
@@ -41,7 +43,10 @@ class WindowRow(SQLModel, table=True):
 
 
 class AlarmMemoryRow(SQLModel, table=True):
-    """What the alarms of a model remember between windows; *revision* grows by one with each change."""
+    """What the alarms of a model remember between windows; *revision* grows by one with each change.
+
+    The traffic of windows was judged until one moment, their labels until another.
+    """
 
     __tablename__ = "alarm_memory"
 
@@ -49,6 +54,7 @@ class AlarmMemoryRow(SQLModel, table=True):
     revision: int = 0
     state: dict[str, Any] = document_column()
     judged_until: datetime | None = optional_moment_column()
+    labels_judged_until: datetime | None = optional_moment_column()
     changed_at: datetime = moment_column()
 
 

@@ -23,21 +23,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class Watched:
-    """What of the registry is measured: the newest monitoring windows, read now and then in the background."""
+    """What of the registry is measured: the newest monitoring windows, read now and then in the background.
+
+    Of a model's newest window the labels may still be waited for: ``labelled`` is the newest one whose loss is known.
+    """
 
     windows: dict[str, WindowRow] = field(default_factory=dict)
+    labelled: dict[str, WindowRow] = field(default_factory=dict)
 
     def refresh(self, registry: Registry) -> None:
-        """Read the newest window of each model."""
+        """Read the newest windows of each model."""
         from sqlalchemy import func
         from sqlmodel import col, select
 
         from registry.tables import WindowRow
 
         newest = select(func.max(col(WindowRow.id))).group_by(col(WindowRow.model))
+        labelled = newest.where(col(WindowRow.labels_checked_at).is_not(None))
         with registry.database.read() as session:
-            rows = session.exec(select(WindowRow).where(col(WindowRow.id).in_(newest)))
-            self.windows = {row.model: row for row in rows}
+            self.windows, self.labelled = (
+                {row.model: row for row in session.exec(select(WindowRow).where(col(WindowRow.id).in_(chosen)))}
+                for chosen in (newest, labelled)
+            )
 
 
 def measure_requests(tallies: Tallies) -> Iterator[Family]:
@@ -127,20 +134,19 @@ def measure_models(follower: Follower) -> Iterator[Family]:
 
 def measure_windows(watched: Watched) -> Iterator[Family]:
     """Measure what monitoring found last: drift by column, performance, and when."""
-    drift = Family("everfit_drift", "gauge", "Distance to the reference, newest window.", ("model", "column"), "max")
-    limit = Family("everfit_drift_threshold", "gauge", "Distance called drift.", ("model", "column"), "max")
-    metrics = Family("everfit_monitored_metric", "gauge", "Metric, newest window.", ("model", "metric"), "max")
+    drift = Family("everfit_drift", "gauge", "Effect beside the reference, newest window.", ("model", "column"), "max")
+    metrics = Family("everfit_monitored_metric", "gauge", "Metric, newest labelled window.", ("model", "metric"), "max")
     age = Family("everfit_monitored_age_seconds", "gauge", "Since the newest window ended.", ("model",), "max")
     now = utc_now()
     for model, row in watched.windows.items():
         age.set((now - row.stop).total_seconds(), model)
         for column in row.drift.get("columns", ()):
-            drift.set(float(column["distance"]), model, column["column"])
-            limit.set(float(column["threshold"]), model, column["column"])
+            drift.set(float(column["effect"]), model, column["column"])
+    for model, row in watched.labelled.items():
         for name, value in row.metrics.items():
             if isinstance(value, int | float):
                 metrics.set(float(value), model, name)
-    yield from (drift, limit, metrics, age)
+    yield from (drift, metrics, age)
 
 
 def measure_process() -> Iterator[Family]:

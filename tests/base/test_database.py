@@ -193,6 +193,7 @@ def test_a_reader_does_not_hold_a_writer_up(scratch: Database) -> None:
 
 def test_a_writer_whose_turn_does_not_come_is_told(any_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("base.database.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("base.engines.BUSY_TIMEOUT_MS", 100)
     monkeypatch.setattr("base.sqlite_files.BUSY_TIMEOUT_MS", 100)
     first, second = Database(any_settings.database), Database(any_settings.database)
 

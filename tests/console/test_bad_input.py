@@ -278,7 +278,7 @@ def test_bad_input_is_named_and_leaves_nothing_half_done(
         runs, decisions = list_runs(session), list_decisions(session)
     assert [run.status for run in runs] == ([] if bad.run is None else [bad.run])
     assert all(bad.words[0] in run.reason and run.under_way is None for run in runs)
-    granted = [] if bad.run is None else [("training", "granted")]
+    granted = [] if bad.run is None else [("training", "granted"), ("trigger", "start")]
     assert [(decision.kind, decision.outcome) for decision in decisions] == (
         [("data", "refused"), *granted] if bad.run == "refused" else granted
     )

@@ -61,6 +61,12 @@ def monitor(pipeline: str, until: datetime | None = None) -> dict:
 def predict(pipeline: str, input: str, output: str) -> dict:
     """Predict, in a manner of speaking."""
     return {"pipeline": pipeline}
+
+
+@flow(name="small-backtest")
+def replay(pipeline: str, price: float | None = None) -> dict:
+    """Replay, in a manner of speaking."""
+    return {"pipeline": pipeline}
 '''
 _DEFINITION = """
 name: {name}
@@ -75,12 +81,13 @@ _PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class SmallFlows:
-    """Three flows with the parameters of the real ones, importable in this process and by name in others."""
+    """Four flows with the parameters of the real ones, importable in this process and by name in others."""
 
     folder: Path
     training: str = "small_flows.train"
     monitoring: str = "small_flows.monitor"
     batch: str = "small_flows.predict"
+    backtest: str = "small_flows.replay"
 
     def register(self, *pipelines: Pipeline, pool: str = "everfit", worker_type: str | None = None) -> list[str]:
         """Register the flows for *pipelines*."""
@@ -91,6 +98,7 @@ class SmallFlows:
             training=self.training,
             monitoring=self.monitoring,
             batch=self.batch,
+            backtest=self.backtest,
         )
 
 

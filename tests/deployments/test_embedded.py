@@ -69,7 +69,8 @@ def test_everything_starts_runs_a_flow_and_stops(
 
         run = _run_monitoring(state["addresses"]["prefect_api"], "churn")
 
-        assert deployments == ["continuous-training/churn", "drift-monitoring/churn", "batch-prediction/churn"]
+        flows = ("continuous-training", "drift-monitoring", "batch-prediction", "backtest")
+        assert deployments == [f"{flow}/churn" for flow in flows]
         assert state["pid"] == process.pid
         assert answers(f"{state['addresses']['service']}/healthz")
         assert run["state"]["type"] == "COMPLETED", run["state"]

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from base.pipeline import Pipeline
-from deployments.registration import BATCH
+from deployments.registration import BACKTEST, BATCH
 from tasks.retraining import RETRAIN_EVENT, pipeline_resource
 from tests.deployments.conftest import SmallFlows, wait_until
 from tests.prefect_server import TestServer
@@ -54,7 +54,8 @@ def test_every_flow_gets_a_deployment_with_its_schedule_parameters_and_trigger(
 
     described = _describe(client, "described")
     training, monitoring = described["small-training"], described["small-monitoring"]
-    assert registered == ["small-training/described", "small-monitoring/described", "small-batch/described"]
+    flows = ("small-training", "small-monitoring", "small-batch", "small-backtest")
+    assert registered == [f"{flow}/described" for flow in flows]
     assert training["parameters"] == {"pipeline": "described"}
     assert training["enforce_parameter_schema"] is True
     assert training["entrypoint"] == "small_flows.train"
@@ -83,6 +84,21 @@ def test_the_batch_flow_gets_a_form_that_asks_for_what_it_needs(
     assert schema["required"] == ["pipeline", "input", "output"]
     assert schema["properties"]["max_rejected"]["maximum"] == 1
     assert "Parquet, CSV or JSON lines" in schema["properties"]["input"]["description"]
+
+
+def test_the_backtest_flow_gets_a_form_that_needs_nothing_more(
+    client: SyncPrefectClient, small_flows: SmallFlows, make_pipeline: Callable[[str], Pipeline]
+) -> None:
+    replace(small_flows, backtest=BACKTEST).register(make_pipeline("replayed"), pool=_POOL)
+
+    deployment = client.read_deployment_by_name("backtest/replayed")
+    schema = deployment.parameter_openapi_schema
+    assert schema is not None
+    assert deployment.parameters == {"pipeline": "replayed"}
+    assert deployment.schedules == []
+    assert schema["required"] == ["pipeline"]
+    assert set(schema["properties"]) == {"pipeline", "start", "stop", "policies", "price", "budget"}
+    assert "in windows of full loss" in schema["properties"]["price"]["description"]
 
 
 def test_registering_again_changes_nothing(

@@ -13,6 +13,7 @@ import pytest
 from base.settings import Settings
 from deployments.replay import Replay
 from monitoring.cutting import due_windows
+from monitoring.live_store import LiveStore
 from monitoring.monitored_version import MonitoredVersion
 from monitoring.windows import measure_window
 from registry.manifest import ModelManifest
@@ -50,8 +51,9 @@ def _replay(
             due = due_windows(session, home, "trips", window=7 * DAY, until=day - delay, registry=registry)
         for start, stop in due:
             if start not in found:
+                store = LiveStore(registry, settings, "trips", now=day)
                 report = measure_window(
-                    home, version, registry, start=start, stop=stop, min_rows=50, until=day, label_delay=delay
+                    version, store, start=start, stop=stop, min_rows=50, until=day, label_delay=delay
                 )
                 found[start] = day, report.performance.metrics | {"n": report.performance.n_labelled}
         status = read_label_status(home, "trips", label_delay=delay, grace=timedelta(0), until=day)

@@ -39,6 +39,7 @@ class Running:
     settings: Settings
     registry: Registry
     addresses: Mapping[str, str]
+    pid: int
 
     def everfit(self, *arguments: str) -> Any:
         """Run a command beside the set-up, and return its document."""
@@ -119,13 +120,14 @@ def everfit_up(home: Path, *definitions: Path) -> Iterator[Running]:
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     registry = open_registry(settings)
     try:
         assert process.stdout is not None
         addresses = json.loads(process.stdout.readline())
         with use_client(settings, addresses["prefect_api"]):
-            yield Running(settings, registry, addresses)
+            yield Running(settings, registry, addresses, process.pid)
     finally:
         registry.database.close()
         process.terminate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from sqlalchemy import URL
 from sqlmodel import select
 
-from base.database import DatabaseBusy
+from base.database import DatabaseAway, DatabaseBusy
 from base.errors import ArgumentError
 from base.fingerprint import digest_document
 from base.references import Trigger
@@ -31,7 +32,7 @@ from registry.ledger_replay import replay_decisions
 from registry.runs import begin_run, finish_run, this_process
 from registry.store import Registry, open_registry
 from registry.tables import PipelineRow, PipelineVersion, Run
-from registry.triggers import file_trigger, find_trigger, list_triggers, list_waiting
+from registry.triggers import find_trigger, list_triggers, list_waiting, make_trigger
 from tests.processes import start_process
 
 FREE = TriggersSpec()
@@ -225,16 +226,17 @@ def test_what_was_filed_and_not_ruled_on_is_ruled_on_by_whoever_comes_by(trips: 
     now = utc_now()
     with trips.database.write() as session:
         for key, priority in (("k1", 10), ("k2", 90)):
-            file_trigger(
-                session,
-                pipeline="trips",
-                kind="webhook",
-                key=key,
-                reason=key,
-                actor="test",
-                priority=priority,
-                occurred_at=now,
-                now=now,
+            session.add(
+                make_trigger(
+                    pipeline="trips",
+                    kind="webhook",
+                    key=key,
+                    reason=key,
+                    actor="test",
+                    priority=priority,
+                    occurred_at=now,
+                    now=now,
+                )
             )
 
     decided = decide_waiting(trips, now)
@@ -245,19 +247,20 @@ def test_what_was_filed_and_not_ruled_on_is_ruled_on_by_whoever_comes_by(trips: 
     assert _ask(trips, "k1").outcome == "merge"
 
 
-def test_a_busy_database_is_asked_again_and_no_caller_hears_of_it(
-    trips: Registry, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trouble", [DatabaseBusy, lambda url: DatabaseAway(url, "terminated")], ids=["busy", "away"])
+def test_a_database_that_is_busy_or_away_is_asked_again_and_no_caller_hears_of_it(
+    trouble: Callable[[URL], Exception], trips: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    take_within = desk.take_within
+    find_situation = vars(desk)["find_situation"]
 
-    def busy_at_first(*arguments: Any, **options: Any) -> Taken:
+    def busy_at_first(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) < 3:
-            raise DatabaseBusy(trips.database.url)
-        return take_within(*arguments, **options)
+            raise trouble(trips.database.url)
+        return find_situation(*arguments, **options)
 
-    monkeypatch.setattr(desk, "take_within", busy_at_first)
+    monkeypatch.setattr(desk, "find_situation", busy_at_first)
 
     assert _ask(trips, "k1").outcome == "start"
     assert len(calls) == 3

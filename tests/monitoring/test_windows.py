@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from base.settings import Settings
 from monitoring.cutting import due_windows, list_windows
+from monitoring.live_store import LiveStore
 from monitoring.monitored_version import MonitoredVersion
 from monitoring.windows import MeasuredWindow, measure_window
 from registry.store import Registry, open_registry
@@ -159,8 +160,9 @@ def _measure(
     model, settings = trained
     registry = open_registry(settings)
     version = MonitoredVersion(1, model.manifest, registry.artifacts)
+    store = LiveStore(registry, Settings(home=home), "trips", now=start)
     return measure_window(
-        home, version, registry, start=start, stop=start + WEEK, min_rows=50, until=until, label_delay=label_delay
+        version, store, start=start, stop=start + WEEK, min_rows=50, until=until, label_delay=label_delay
     )
 
 
@@ -211,6 +213,22 @@ def test_labels_of_the_future_do_not_judge_a_window(trained: tuple[Trained, Sett
 
     assert (early.performance.n_matured, early.performance.n_labelled) == (24 * 6 + 1, 24 * 4 + 1)
     assert (due.performance.n_matured, due.performance.n_labelled) == (168, 168)
+
+
+def test_what_the_estimator_saw_stands_beside_the_row_it_saw_it_in(
+    trained: tuple[Trained, Settings], home: Path
+) -> None:
+    """Also where an id was answered twice, and where only some rows have matured."""
+    model, settings = trained
+    trips = make_trips(24 * 7, seed=5, start="2013-02-01")
+    serve(home, open_registry(settings), model.manifest, trips)
+    serve(home, open_registry(settings), model.manifest, trips.iloc[10:20], labelled=False)
+
+    found = _measure(trained, home, _at(2, 1), until=_at(2, 5), label_delay=DAY)
+
+    assert found.n_rows == 178
+    assert len(found.labelled) == found.labelled["id"].nunique() == 24 * 3 + 1
+    assert found.features["distance"].tolist() == pytest.approx(found.labelled["distance"].tolist())
 
 
 def test_labels_that_stay_away_are_told(trained: tuple[Trained, Settings], home: Path) -> None:

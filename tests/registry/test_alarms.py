@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
 
 from base.errors import ArgumentError
 from registry.alarm_mutes import list_mutes, mute_alarms, unmute_alarms
@@ -15,6 +16,7 @@ from registry.alarms import (
     WindowJudged,
     list_alarms,
     read_memory,
+    record_labels,
     record_window,
     reset_alarms,
 )
@@ -50,7 +52,7 @@ def _record(registry: Registry, number: int = 0, *alarms: RaisedAlarm, **told: o
             session,
             _window(number, is_quiet=bool(told.pop("is_quiet", False))),
             revision=revision,
-            state={"version": 1, "shown": {}},
+            state={"traffic": {"version": 1, "shown": {}}, "strictness": 2.0},
             alarms=alarms,
             now=NOON + (number + 1) * DAY,
             **told,  # type: ignore[arg-type]
@@ -129,6 +131,41 @@ def test_a_window_before_the_last_one_is_not_judged_any_more(any_registry: Regis
         _record(any_registry, 2)
 
 
+def _record_labels(registry: Registry, number: int, *alarms: RaisedAlarm) -> list[AlarmRow]:
+    with registry.database.write() as session:
+        revision = read_memory(session, "churn", now=NOON).revision
+        row = session.exec(select(WindowRow).where(WindowRow.start == NOON + number * DAY)).one()
+        return record_labels(session, row, revision=revision, state={}, alarms=alarms, now=NOON + 30 * DAY)
+
+
+def test_labels_of_windows_are_recorded_in_their_order_whatever_traffic_came_meanwhile(any_registry: Registry) -> None:
+    late = RaisedAlarm("performance", [], "high", "loss +50 %", {}, 1e-4)
+    for number in range(3):
+        _record(any_registry, number, DRIFT)
+
+    (raised,) = _record_labels(any_registry, 0, late)
+    again = _record_labels(any_registry, 1, late)
+
+    assert (raised.kind, again) == ("performance", [])
+    with pytest.raises(WindowJudged, match="2026-05-04 12:00 UTC was judged by another monitor"):
+        _record_labels(any_registry, 0, late)
+    with any_registry.database.read() as session:
+        alarms = {alarm.kind: alarm.n_windows for alarm in list_alarms(session, "churn")}
+        rows = session.exec(select(WindowRow).order_by(col(WindowRow.start))).all()
+    assert alarms == {"drift": 3, "performance": 2}
+    assert [row.labels_checked_at for row in rows] == [NOON + 30 * DAY, NOON + 30 * DAY, None]
+
+
+def test_windows_after_the_one_that_is_judged_are_no_part_of_what_is_usual(any_registry: Registry) -> None:
+    for number in range(4):
+        _record(any_registry, number, is_quiet=True)
+
+    with any_registry.database.read() as session:
+        memory = read_memory(session, "churn", now=NOON, before=NOON + 2 * DAY)
+
+    assert [row.start for row in memory.quiet] == [NOON, NOON + DAY]
+
+
 def test_what_a_person_changes_while_a_monitor_judges_counts(any_registry: Registry) -> None:
     with any_registry.database.read() as session:
         before = read_memory(session, "churn", now=NOON)
@@ -182,4 +219,4 @@ def test_a_reset_takes_what_the_windows_show_as_usual(any_registry: Registry) ->
         assert first_broken_link(session) is None
     assert [alarm.closed_because for alarm in closed] == ["reset by anna: a new station"]
     assert [row.start for row in memory.quiet] == [NOON + DAY, NOON + 2 * DAY]
-    assert memory.state == {"version": 1}
+    assert memory.state == {"traffic": {"version": 1}}

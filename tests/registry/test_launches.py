@@ -33,7 +33,7 @@ from registry.pipelines import register_pipeline
 from registry.runs import RunUnderWay, begin_run, close_dead, finish_run, this_process
 from registry.store import Registry
 from registry.tables import Launch, PipelineVersion, Run, TriggerRow
-from registry.triggers import file_trigger, list_triggers, list_waiting, reopen_triggers
+from registry.triggers import list_triggers, list_waiting, make_trigger, reopen_triggers
 from tests.pipelines import make_pipeline
 
 NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)
@@ -50,7 +50,9 @@ def _file(session: Session, key: str = "k1", **more: object) -> TriggerRow:
         "priority": 20,
         "occurred_at": NOW,
     }
-    row, _ = file_trigger(session, **({"key": key, "now": NOW} | given | more))  # type: ignore[arg-type]
+    row = make_trigger(**({"key": key, "now": NOW} | given | more))  # type: ignore[arg-type]
+    session.add(row)
+    session.flush()
     return row
 
 
@@ -58,29 +60,23 @@ def _grant(session: Session, key: str = "k1", **more: object) -> Launch:
     return grant_launch(session, _file(session, key, **more), now=NOW)
 
 
-def test_the_same_key_again_is_the_same_trigger_counted(any_registry: Registry) -> None:
+def test_a_clock_that_is_wrong_does_not_date_a_trigger_into_the_future(any_registry: Registry) -> None:
     with any_registry.database.write() as session:
-        first, is_new = file_trigger(
-            session,
-            pipeline="trips",
-            kind="webhook",
-            key="m1",
-            reason="files",
-            actor="hook",
-            priority=50,
-            occurred_at=NOW + timedelta(days=400),
-            now=NOW,
-        )
-        again = _file(session, "m1", kind="drift")
-        other = _file(session, "m1", pipeline="hotel")
+        row = _file(session, occurred_at=NOW + timedelta(days=400))
+        other = _file(session, pipeline="hotel")
 
-    assert is_new
-    assert (again.id, again.kind, again.n_duplicates) == (first.id, "webhook", 1)
-    assert other.id != first.id
-    assert first.occurred_at == NOW, "a clock that is wrong does not date a trigger into the future"
+    assert row.occurred_at == NOW
     with any_registry.database.read() as session:
-        assert {row.id for row in list_triggers(session)} == {first.id, other.id}
-        assert [row.id for row in list_triggers(session, pipeline="hotel", state="waiting")] == [other.id]
+        assert {each.id for each in list_triggers(session)} == {row.id, other.id}
+        assert [each.id for each in list_triggers(session, pipeline="hotel", state="waiting")] == [other.id]
+
+
+def test_a_key_is_filed_once_and_the_database_says_so(any_registry: Registry) -> None:
+    with any_registry.database.write() as session:
+        _file(session)
+        _file(session, pipeline="hotel")
+    with pytest.raises(IntegrityError), any_registry.database.write() as session:
+        _file(session, kind="webhook")
 
 
 def test_a_pipeline_has_one_open_launch_and_the_database_says_so(any_registry: Registry) -> None:

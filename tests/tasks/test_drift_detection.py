@@ -13,7 +13,8 @@ from sqlmodel import select
 
 from base.pipeline import Pipeline
 from base.settings import Settings
-from monitoring.cutting import list_windows
+from monitoring.checking import CheckedWindow
+from monitoring.cutting import DueLook, Look, list_windows
 from registry.launches import list_launches
 from registry.ledger import first_broken_link, list_decisions
 from registry.pipelines import register_pipeline
@@ -22,7 +23,6 @@ from registry.store import Registry, open_registry
 from registry.tables import Decision, Launch, Run, WindowRow
 from tasks import drift_detection, window_checks
 from tasks.drift_detection import detect_drift
-from tasks.window_checks import CheckedWindow
 from tests.monitoring.traffic import serve
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 from tests.processes import run_at_once, start_process
@@ -223,13 +223,14 @@ def test_two_monitors_at_once_record_each_window_once(home: Home, tmp_path: Path
     assert len(home.launches()) == 1
 
 
-def test_a_window_that_was_recorded_meanwhile_is_left_to_who_did_it(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("look", ["both", "traffic", "labels"])
+def test_a_look_that_was_taken_meanwhile_is_left_to_who_did_it(
+    look: Look, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.serve(1, noise=0.9)
     home.detect(_at(9))
-    due = iter([[(_at(1), _at(8))], []])
-    monkeypatch.setattr(drift_detection, "due_windows", lambda *_, **__: next(due))
+    due = iter([[DueLook((_at(1), _at(8)), look)], []])
+    monkeypatch.setattr(drift_detection, "due_looks", lambda *_, **__: next(due))
 
     again = home.detect(_at(9))
 

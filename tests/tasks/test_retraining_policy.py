@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 from base.settings import Settings
+from monitoring.checking import CheckedWindow
 from monitoring.cutting import list_windows
 from registry.alarms import list_alarms
 from registry.runs import StepKey, record_step
 from registry.store import Registry
 from registry.tables import Run, WindowRow
 from tasks.drift_detection import detect_drift
-from tasks.window_checks import CheckedWindow
 from tests.monitoring.traffic import serve
 from tests.pipelines import define, make_pipeline, make_trips, train
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from base.monitor_spec import MonitorSpec
 from monitoring.alarms.alarm import AlarmState, Judgement, Mute
-from monitoring.alarms.judging import judge_drift
+from monitoring.alarms.judging import judge_labels, judge_traffic
 from monitoring.alarms.loss_bets import LossSample
 from monitoring.alarms.measures import WindowFacts
 from monitoring.alarms.quiet_history import QuietHistory, QuietWindow
@@ -30,16 +30,13 @@ def _judge(
     mutes: tuple[Mute, ...] = (),
     losses: LossSample | None = None,
 ) -> Judgement:
-    return judge_drift(
-        found,
-        about or facts(),
-        history() if known is None else known,
-        spec,
-        windows_per_quarter=91.3,
-        state=state or AlarmState(version=1),
-        mutes=mutes,
-        losses=losses,
+    """Judge a window by its traffic and by its labels, one right after the other."""
+    about, known = about or facts(), history() if known is None else known
+    first = judge_traffic(found, about, known, spec, windows_per_quarter=91.3, state=state or AlarmState(), mutes=mutes)
+    second = judge_labels(
+        found, about, known, spec, windows_per_quarter=91.3, state=first.state, mutes=mutes, losses=losses
     )
+    return first.followed_by(second)
 
 
 def test_a_column_that_moved_raises_an_alarm_that_names_it() -> None:
@@ -188,13 +185,13 @@ def test_fewer_rows_than_at_noon_are_usual_at_night() -> None:
 
     def judge(hours: int) -> Judgement:
         start = START + hours * hour
-        return judge_drift(
+        return judge_traffic(
             None,
             WindowFacts(start, start + hour, 22, version=1),
             known,
             MonitorSpec(window="1 hour"),
             windows_per_quarter=2_190,
-            state=AlarmState(version=1),
+            state=AlarmState(),
         )
 
     assert judge(3).alarms == ()
@@ -224,7 +221,7 @@ def test_a_loss_that_doubles_is_an_alarm_and_the_bet_begins_anew() -> None:
 def test_a_loss_that_creeps_up_is_found_by_several_windows_together() -> None:
     draw = np.random.default_rng(1)
     reference = draw.exponential(1.0, 5_000)
-    state, found = AlarmState(version=1), []
+    state, found = AlarmState(), []
     for number in range(12):
         sample = LossSample(1.4 * draw.exponential(1.0, 120), 1.0, reference)
         judged = _judge(report(), facts(number), state=state, losses=sample)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from monitoring.drift import DriftReport, ReferenceProfile, make_profile, measure_drift
+from monitoring.drift import DriftReport, ReferenceProfile, compare_labels, make_profile, measure_drift
 from tests.monitoring.drift.rows import compare, make_reference, make_rows
 
 
@@ -291,12 +291,9 @@ def test_predictions_and_labels_are_columns_of_their_own_and_no_features() -> No
     )
     window = make_rows(1_000, seed=1)
 
-    report = measure_drift(
-        profile,
-        window,
-        predictions=pd.Series(np.linspace(0.5, 1, 1_000)),
-        labels=pd.Series([True] * 90 + [False] * 10, dtype=object),
-    ).report
+    report = measure_drift(profile, window, predictions=pd.Series(np.linspace(0.5, 1, 1_000))).report
+    assert report.find("late", "label") is None
+    report = compare_labels(report, profile, pd.Series([True] * 90 + [False] * 10, dtype=object))
 
     prediction, label = report.find("prediction", "prediction"), report.find("late", "label")
     assert prediction is not None

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from base.settings import Settings
-from monitoring.drift import ReferenceProfile, measure_drift, profile_reference
+from monitoring.drift import ReferenceProfile, compare_labels, measure_drift, profile_reference
 from registry.manifest import ModelManifest
 from registry.needed_files import find_needed
 from registry.store import Registry, open_registry
@@ -63,12 +63,10 @@ def test_the_reference_has_not_drifted_from_its_own_profile(trained: tuple[Train
     model, registry = trained
     reference = load_frame(registry.artifacts, model.manifest.reference)
 
-    report = measure_drift(
-        profile_reference(model.manifest, registry.artifacts),
-        reference[list(model.manifest.plan.features)],
-        predictions=reference["__prediction__"],
-        labels=reference["__target__"].map({0: False, 1: True}).astype(object),
-    ).report
+    profile = profile_reference(model.manifest, registry.artifacts)
+    features = reference[list(model.manifest.plan.features)]
+    report = measure_drift(profile, features, predictions=reference["__prediction__"]).report
+    report = compare_labels(report, profile, reference["__target__"].map({0: False, 1: True}).astype(object))
 
     assert report.drifted == ()
     assert report.not_measured == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hypothesis import given
@@ -11,8 +12,11 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from monitoring.drift import ColumnFinding, DriftReport
+from registry.store import Registry
+from registry.tables import WindowRow
 from serving.operation.families import Family, merge_families, write_prometheus
-from serving.operation.measures import measure_requests
+from serving.operation.measures import Watched, measure_requests, measure_windows
 from serving.operation.tallies import Tallies
 from serving.operation.worker_numbers import WorkerNumbers
 
@@ -71,3 +75,42 @@ def test_a_worker_that_died_leaves_its_counters_and_takes_its_gauges(tmp_path: P
 
     # This one, the dead one, and process 1, which lives.
     assert samples == {"rows": 9, "workers": 2}
+
+
+def test_monitored_windows_are_measured_and_a_loss_is_kept_while_labels_are_waited_for(registry: Registry) -> None:
+    moved = ColumnFinding(
+        column="fare",
+        kind="numeric",
+        n_reference=900,
+        n_current=900,
+        statistic=0.4,
+        p_value=1e-9,
+        effect=0.7,
+        effect_name="wasserstein",
+    )
+    report = DriftReport(columns=(moved,), not_measured={}, n_reference=900, n_current=900)
+    start = datetime(2026, 5, 4, tzinfo=UTC)
+    with registry.database.write() as session:
+        for number, labelled in enumerate((start, None)):
+            session.add(
+                WindowRow(
+                    model="churn",
+                    start=start + timedelta(days=number),
+                    stop=start + timedelta(days=number + 1),
+                    n_rows=900,
+                    n_labelled=0,
+                    metrics={} if labelled is None else {"log_loss": 0.5},
+                    drift=report.model_dump(mode="json"),
+                    outcome="healthy",
+                    reason="",
+                    labels_checked_at=labelled,
+                )
+            )
+    watched = Watched()
+    watched.refresh(registry)
+
+    found = {family.name: dict(family.samples) for family in measure_windows(watched)}
+
+    assert watched.windows["churn"].start > watched.labelled["churn"].start
+    assert found["everfit_drift"] == {("churn", "fare"): 0.7}
+    assert found["everfit_monitored_metric"] == {("churn", "log_loss"): 0.5}

@@ -47,7 +47,7 @@ def _run_until(folder: Path, settings: Settings, is_time: Callable[[], bool]) ->
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, str(settings.home), str(folder), str(_PART_ROWS)],
         stdin=subprocess.DEVNULL,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while process.poll() is None:
