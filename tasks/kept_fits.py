@@ -22,7 +22,7 @@ from base.references import Reference, TrainingData
 from base.train_spec import EstimatorSpec
 
 # A shorter fit is done again sooner than its file is read.
-_WORTH_A_FILE = 0.25
+_WORTH_A_FILE = 0.5
 _MOST_IN_MEMORY = 24
 
 _kept: ContextVar[KeptFits | None] = ContextVar("kept_fits", default=None)

@@ -17,20 +17,21 @@ def dump_model(model: object) -> bytes:
     kept = find_kept_models()
     data = None if kept is None else kept.file_of(model)
     if data is None:
-        data = _write_model(model)
+        # What is kept for a while is not packed tightly: that takes longer than the fit of a small model.
+        data = _write_model(model, 6 if kept is None else 1)
         if kept is not None:
             kept.keep_file(model, data)
     return data
 
 
-def _write_model(model: object) -> bytes:
+def _write_model(model: object, level: int) -> bytes:
     import skops.io
 
     checks = [(each, each.func) for each in find_input_checks(model)]
     try:
         for each, _ in checks:
             each.func = None
-        data: bytes = skops.io.dumps(model, compression=zipfile.ZIP_DEFLATED, compresslevel=6)
+        data: bytes = skops.io.dumps(model, compression=zipfile.ZIP_DEFLATED, compresslevel=level)
     finally:
         for each, function in checks:
             each.func = function

@@ -30,6 +30,7 @@ def backtest_step(pipeline: str, request: BacktestRequest) -> dict[str, Any]:
         If there is no such pipeline, or the history is too short.
     """
     from tasks.backtest.run import run_backtest
+    from tasks.backtest.workers import prefect_workers
 
     settings = Settings()
     definition = find_pipeline(open_registry(settings), pipeline)
@@ -42,7 +43,7 @@ def backtest_step(pipeline: str, request: BacktestRequest) -> dict[str, Any]:
             last = time.monotonic()
             logger.info(describe_progress(progress))
 
-    result = run_backtest(definition, settings, request, progress=tell)
+    result = run_backtest(definition, settings, request, progress=tell, workers=prefect_workers)
     files = write_files(result, new_folder(settings.home, result.pipeline, utc_now()))
     logger.info("%s; the page is %s", f"take {result.recommended}" if result.n_judged else NO_ANSWER, files.page)
     create_markdown_artifact(

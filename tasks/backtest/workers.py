@@ -30,10 +30,21 @@ class Workers(Protocol):
         """Hand a job out."""
 
 
-@task(name="backtest a stretch", task_run_name="{job.kind} {job.policy.name}", cache_policy=NO_CACHE)
-def do_job_task(place: Place, job: Job) -> JobResult:
+class Order:
+    """A job and its place as one thing: Prefect would look into them, and take the keys of a contract for a method."""
+
+    def __init__(self, place: Place, job: Job) -> None:
+        self.place = place
+        self.job = job
+
+    def __str__(self) -> str:
+        return f"{self.job.kind} {self.job.policy.name}"
+
+
+@task(name="backtest a stretch", task_run_name="{order}", cache_policy=NO_CACHE, persist_result=False)
+def do_job_task(order: Order) -> JobResult:
     """Do a job of a backtest in a worker of Prefect's task runner."""
-    return do_job(place, job)
+    return do_job(order.place, order.job)
 
 
 @contextmanager
@@ -67,5 +78,5 @@ class _PrefectRunner:
         self._runner = runner
 
     def submit(self, place: Place, job: Job) -> Future:
-        future: Future = self._runner.submit(do_job_task, parameters={"place": place, "job": job})
+        future: Future = self._runner.submit(do_job_task, parameters={"order": Order(place, job)})
         return future

@@ -155,3 +155,28 @@ def test_pages_of_quiet_windows_are_kept_until_the_next_look_only(
     with registry.database.read() as session:
         rows = list_windows(session, "trips")
     assert [row.findings["page"] is not None for row in rows] == [False, False, False, True, True]
+
+
+def test_a_policy_of_none_raises_alarms_and_asks_for_nothing(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    weeks = [_week(number, noise=0.1 if number < 2 else 0.9) for number in range(5)]
+
+    found = _watch(tmp_path, settings, registry, weeks, policy="none")
+
+    assert _asked(found) == [False] * 5
+    with registry.database.read() as session:
+        assert "performance" in {alarm.kind for alarm in list_alarms(session, "trips")}
+
+
+def test_the_sequential_policy_asks_while_its_alarm_stands(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    weeks = [_week(number, noise=0.1 if number < 2 else 0.9) for number in range(4)]
+
+    found = _watch(tmp_path, settings, registry, weeks, policy="sequential")
+
+    alarms = ["performance" in {alarm.kind for alarm in each.judged.judgement.alarms} for each in found]
+    assert _asked(found) == alarms
+    assert any(alarms)
+    assert not any(alarms[:2])
