@@ -46,17 +46,15 @@ class KeptModels:
             model = self._written.get(key[0])
             if model is None or (key[1], _types_within(data)) not in self._accepted:
                 return None
-            self._models[key] = model
+            self._add(key, model)
         self._models.move_to_end(key)
         return self._models[key]
 
     def keep(self, data: bytes, trusted: Iterable[str], model: Any) -> None:
         """Keep a model that was read."""
         key = _key(data, trusted)
-        self._models[key] = model
+        self._add(key, model)
         self._accepted.add((key[1], _types_within(data)))
-        while len(self._models) > self._most:
-            self._models.popitem(last=False)
 
     def file_of(self, model: Any) -> bytes | None:
         """Return what was written of this very object, or None."""
@@ -70,6 +68,11 @@ class KeptModels:
         for kept in (self._files, self._written):
             while len(kept) > self._most:
                 kept.popitem(last=False)
+
+    def _add(self, key: tuple[str, frozenset[str]], model: Any) -> None:
+        self._models[key] = model
+        while len(self._models) > self._most:
+            self._models.popitem(last=False)
 
 
 @contextmanager

@@ -1,0 +1,89 @@
+"""Claims about kept fits: equal rows, recipe and seed are fitted once, and nothing else is taken for equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from base.artifacts import ArtifactStore
+from base.train_spec import EstimatorSpec
+from tasks.kept_fits import KeptFits, find_kept_fits, keeping_fits, name_fit, take_fit
+
+SPEC = EstimatorSpec(estimator="sklearn.linear_model.LinearRegression", parameters={})
+ROWS = pd.DataFrame({"a": [1.0, 2.0, 4.0], "__target__": [1.0, 2.0, 3.0]})
+
+
+DATA: Any = SimpleNamespace(numeric=("a",), categorical=(), ordinal={}, one_hot=(), classes=None)
+
+
+def _fit() -> LinearRegression:
+    return LinearRegression().fit(ROWS[["a"]], ROWS["__target__"])
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> KeptFits:
+    return KeptFits(tmp_path / "fits", ArtifactStore(str(tmp_path / "artifacts")))
+
+
+def test_without_a_place_to_keep_them_every_fit_is_done() -> None:
+    assert find_kept_fits() is None
+    assert take_fit(SPEC, DATA, ROWS, seed=0, fit=_fit) is not take_fit(SPEC, DATA, ROWS, seed=0, fit=_fit)
+
+
+def test_an_equal_fit_is_done_once(kept: KeptFits) -> None:
+    with keeping_fits(kept):
+        first = take_fit(SPEC, DATA, ROWS, seed=0, fit=_fit)
+        again = take_fit(SPEC, DATA, ROWS.set_index(pd.Index([5, 6, 7])), seed=0, fit=_fit)
+
+    assert first is again
+    assert (kept.n_fits, kept.n_reused) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows", "seed"),
+    [
+        (SPEC.model_copy(update={"parameters": {"positive": True}}), ROWS, 0),
+        (SPEC, ROWS.iloc[:2], 0),
+        (SPEC, ROWS.iloc[::-1], 0),
+        (SPEC, ROWS.assign(a=ROWS["a"] + np.array([0, 0, 1e-9])), 0),
+        (SPEC, ROWS, 1),
+    ],
+    ids=["parameters", "fewer rows", "another order", "a value", "a seed"],
+)
+def test_what_differs_has_another_name(spec: EstimatorSpec, rows: pd.DataFrame, seed: int) -> None:
+    assert name_fit(spec, DATA, rows, seed=seed) != name_fit(SPEC, DATA, ROWS, seed=0)
+
+
+def test_another_process_finds_a_long_fit(kept: KeptFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.kept_fits._WORTH_A_FILE", 0.0)
+    kept.take("key", _fit)
+    other = KeptFits(tmp_path / "fits", ArtifactStore(str(tmp_path / "artifacts")))
+
+    model = other.take("key", lambda: pytest.fail("it was fitted before"))
+
+    assert model.coef_ == pytest.approx(_fit().coef_)
+    assert other.spared == pytest.approx(kept.seconds)
+
+
+def test_a_fit_that_fails_is_tried_again(kept: KeptFits) -> None:
+    with pytest.raises(ValueError, match="no"):
+        kept.take("key", _fail)
+
+    assert kept.take("key", _fit) is not None
+
+
+def test_sharing_can_be_turned_off(tmp_path: Path) -> None:
+    alone = KeptFits(tmp_path / "fits", ArtifactStore(str(tmp_path / "artifacts")), is_sharing=False)
+
+    assert alone.take("key", _fit) is not alone.take("key", _fit)
+    assert alone.n_reused == 0
+
+
+def _fail() -> Any:
+    raise ValueError("no")
