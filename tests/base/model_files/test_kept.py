@@ -11,7 +11,7 @@ from base.model_files import ModelFileRefused, dump_model, load_model
 from base.model_files.kept import KeptModels, find_kept_models, keeping_models
 
 
-class _Foreign(StandardScaler):
+class _Foreign(StandardScaler):  # type: ignore[misc]
     """Of a type that no allow-list names."""
 
 
