@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -142,6 +143,8 @@ def _set_up_otlp() -> None:
     from opentelemetry.trace import set_tracer_provider
 
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are stronger than this name.
-    provider = sdk.TracerProvider(resource=resource.create({"service.name": "everfit"}).merge(resource.create()))
+    # What is given here outdoes the environment, where the service may have been given another name.
+    is_named = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    provider = sdk.TracerProvider(resource=resource.create({} if is_named else {"service.name": "everfit"}))
     provider.add_span_processor(processor)
     set_tracer_provider(provider)
