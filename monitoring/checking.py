@@ -206,6 +206,7 @@ def _look_at_labels(
         min_rows=spec.monitor.min_rows,
         label_delay=delay,
         answered_by=version.number,
+        declared=spec.train.window,
     )
     conclusion = conclude(measured, judged, policy, monitor=spec.monitor, triggers=spec.triggers)
     if champion.number != version.number and not (policy is not None and policy.decision.retrain):

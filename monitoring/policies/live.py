@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,14 @@ from pydantic import BaseModel, ConfigDict
 
 from base.class_codes import encode_labels
 from base.errors import ArgumentError
+from base.train_spec import TrainingWindow
 from base.triggers_spec import TriggersSpec
 from monitoring.performance import is_comparable, read_answers
 from monitoring.policies.cost_aware import LabelledBatch, Method, PolicyDecision, PolicyState, step
 from monitoring.policies.labelled_rows import LabelledRows
 from monitoring.policies.loss_units import full_loss, unit_losses
 from monitoring.policies.probe import Probe, compare_probes, fit_probe, probe_key
+from monitoring.policies.probe_race import race_probes, window_rows
 from monitoring.policies.records import MOST_ROWS
 from registry.manifest import ModelManifest
 from serving.labels.matured import matured_rows
@@ -58,6 +61,7 @@ def ask_policy(
     min_rows: int,
     label_delay: timedelta,
     answered_by: int | None,
+    declared: TrainingWindow | None = None,
 ) -> PolicyOutcome | None:
     """Let the cost-aware policy take in a matured window; None where too few of its rows have a label.
 
@@ -71,6 +75,8 @@ def ask_policy(
     answered_by : int, optional
         The version that answered the window. Where that is another one, its loss says nothing of the champion; the age
         of what the champion has learnt is measured on any rows.
+    declared : TrainingWindow, optional
+        The key ``train.window``; None: auto, by which trainings race windows, and the probe does as well.
     """
     if not spec.policy.startswith("cost-aware") or measured.performance.n_labelled < min_rows:
         return None
@@ -83,7 +89,9 @@ def ask_policy(
         if len(labelled) < min_rows:
             return None
         measured = replace(measured, labelled=labelled, features=version.build_features(labelled))
-    batch = make_batch(measured, version, store, training=training, window=window, label_delay=label_delay)
+    batch = make_batch(
+        measured, version, store, training=training, window=window, label_delay=label_delay, declared=declared
+    )
     method: Method = "static" if batch.probe_loss is None or batch.twin_loss is None else "paired"
     if method == "static" and answered_by != version.number:
         return None
@@ -100,8 +108,13 @@ def make_batch(
     training: LabelledRows | None,
     window: timedelta,
     label_delay: timedelta,
+    declared: TrainingWindow | None = None,
 ) -> LabelledBatch:
-    """Say what a window lost, and what a cheap model would have lost that is fresh, or as old as the champion."""
+    """Say what a window lost, and what a cheap model would have lost that is fresh, or as old as the champion.
+
+    Both learn from as much of the past as the models do that they stand for: the twin from the champion's window, the
+    fresh one from the window that a training would choose (:func:`monitoring.policies.probe_race.race_probes`).
+    """
     manifest = version.manifest
     labelled = measured.labelled
     target = encode_labels(labelled["value"], manifest.classes)
@@ -109,25 +122,36 @@ def make_batch(
     full = full_loss(manifest.task, target if known is None else known)
     threshold = manifest.threshold
 
-    def lose(answers: Floats) -> Floats:
-        return unit_losses(manifest.task, target, answers, full=full, threshold=threshold)
+    def lose(truth: npt.NDArray[Any], answers: Floats) -> Floats:
+        return unit_losses(manifest.task, truth, answers, full=full, threshold=threshold)
 
     batch = LabelledBatch(
         number=int(measured.stop.timestamp()),
         champion=str(version.number),
-        loss=float(lose(read_answers(labelled, manifest.classes)).mean()),
+        loss=float(lose(target, read_answers(labelled, manifest.classes)).mean()),
     )
     if training is None:
         return batch
-    since = _since(measured.start, version.manifest, window)
-    served = read_served_rows(version, store, start=since, stop=measured.start, label_delay=label_delay)
-    fresh = training.followed_by(served)
+    since = _since(measured.start, manifest, window)
+    last = max(since, measured.start - window)
+    older, newest = (
+        read_served_rows(version, store, start=start, stop=stop, label_delay=label_delay)
+        for start, stop in ((since, last), (last, measured.start))
+    )
+    past = training.followed_by(older).followed_by(newest).newest(MOST_ROWS)
+    learnt = window_rows(manifest.window, len(training.target), _length(manifest, manifest.learnt_until))
+    find = partial(find_probe, manifest=manifest, store=store)
     try:
-        twin = find_probe(training, manifest, store).predict(measured.features)
-        probe = find_probe(fresh.newest(MOST_ROWS), manifest, store).predict(measured.features)
+        twin = find(training.newest(learnt))
+        if declared is None:
+            champion = None if manifest.window is None else manifest.window.rows
+            probe = race_probes(past, find, lose, n_judged=len(newest.target) or len(target), champion=champion)
+        else:
+            probe = find(past.newest(window_rows(declared, len(past.target), _length(manifest, measured.start))))
     except ArgumentError:
         return batch
-    twin_loss, probe_loss, noise = compare_probes(lose(twin), lose(probe))
+    answers = (each.predict(measured.features) for each in (twin, probe))
+    twin_loss, probe_loss, noise = compare_probes(*(lose(target, each) for each in answers))
     return batch.model_copy(update={"twin_loss": twin_loss, "probe_loss": probe_loss, "noise": noise})
 
 
@@ -163,6 +187,10 @@ def read_served_rows(
     labelled = judged[judged["is_labelled"]]
     labelled = labelled[is_comparable(labelled, manifest.classes)]
     return LabelledRows(version.build_features(labelled), encode_labels(labelled["value"], manifest.classes))
+
+
+def _length(manifest: ModelManifest, stop: datetime | None) -> timedelta | None:
+    return None if manifest.first is None or stop is None else stop - manifest.first
 
 
 def _since(start: datetime, manifest: ModelManifest, window: timedelta) -> datetime:
