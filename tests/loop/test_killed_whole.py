@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from functools import partial
@@ -43,7 +44,9 @@ def _kill_alone(running: Running) -> None:
 def _kill_all(running: Running) -> None:
     up = psutil.Process(running.pid)
     for process in (up, *up.children(recursive=True)):
-        process.kill()
+        # Some end by themselves as soon as the first one has.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def test_a_training_goes_on_when_everfit_up_was_killed_whole_and_starts_again(tmp_path: Path) -> None:
