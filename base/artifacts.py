@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -131,21 +132,19 @@ class ArtifactStore:
         ------
         ArtifactNotStored
             If the file changes meanwhile, or the store cannot be written.
+        FileNotFoundError
+            If the file is not there, or is taken away meanwhile.
         """
         suffix = path.suffix if suffix is None else suffix
         artifact = Artifact(digest=digest_once(path), size_bytes=path.stat().st_size, suffix=suffix)
-        with self._explained():
-            if self._holds(artifact):
-                pass
-            elif self._is_local:
-                stored = Path(self._root, artifact.key)
-                with writing(stored) as stream, path.open("rb") as content:
-                    if copy_stream(content, stream) != artifact.digest:
-                        problem = f"{path.name!r} was changed while it was read"
-                        raise ArtifactNotStored(self.url, problem, "let its writer finish, and try again")
-                remember_digest(stored, artifact.digest)
-            else:
-                self._remote_files().put_file(str(path), self._address(artifact))
+        try:
+            with self._explained():
+                if not self._holds(artifact):
+                    self._copy(path, artifact)
+        except ArtifactNotStored as error:
+            if not path.exists():
+                raise FileNotFoundError(errno.ENOENT, "was taken away while it was stored", str(path)) from error
+            raise
         return artifact
 
     def local_path(self, artifact: Artifact) -> Path:
@@ -234,6 +233,17 @@ class ArtifactStore:
     def delete_unfinished(self, *, before: datetime) -> int:
         """Delete what crashes left half-written before a moment, and return its size in bytes."""
         return delete_leftovers(Path(self._root), before=before) if self._is_local else 0
+
+    def _copy(self, path: Path, artifact: Artifact) -> None:
+        if not self._is_local:
+            self._remote_files().put_file(str(path), self._address(artifact))
+            return
+        stored = Path(self._root, artifact.key)
+        with writing(stored) as stream, path.open("rb") as content:
+            if copy_stream(content, stream) != artifact.digest:
+                problem = f"{path.name!r} was changed while it was read"
+                raise ArtifactNotStored(self.url, problem, "let its writer finish, and try again")
+        remember_digest(stored, artifact.digest)
 
     def _holds(self, artifact: Artifact) -> bool:
         """Tell whether the file need not be written; if so, it is made young, since retention spares young files."""

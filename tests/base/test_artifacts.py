@@ -174,6 +174,23 @@ def test_a_file_that_changes_while_it_is_stored_is_refused(
     assert _files(folder) == []
 
 
+def test_a_file_that_is_taken_away_while_it_is_stored_is_no_fault_of_the_store(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "moved.csv"
+    source.write_bytes(b"a,b\n")
+
+    def take_away(_store: ArtifactStore, _artifact: Artifact) -> bool:
+        source.unlink()
+        return False
+
+    monkeypatch.setattr(ArtifactStore, "_holds", take_away)
+
+    with pytest.raises(FileNotFoundError, match=r"taken away while it was stored: '.*/moved\.csv'"):
+        ArtifactStore(str(folder)).put_file(source)
+    assert _files(folder) == []
+
+
 def test_a_store_that_cannot_be_written_is_named(folder: Path) -> None:
     folder.write_text("a file where the folder should be")
 
