@@ -6,6 +6,8 @@ COMPILE := compile --quiet --universal --python-version 3.11 --no-header --no-em
 # Bytecode is compiled at installation: otherwise the first command of each kind would do it, and take seconds more.
 INSTALL := install --quiet --compile-bytecode --require-hashes
 export DO_NOT_TRACK := 1
+# Nor may an environment forbid it later: each of the many processes of a test would compile the whole house anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: install install-test install-clients demo test test-slow check bench lock clean

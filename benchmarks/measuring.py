@@ -35,9 +35,11 @@ class Measured:
 def clean_environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without settings of Everfit or Prefect, and with *variables*.
 
-    One thread for all: a ratio of runs whose threads disturb one another would say little.
+    One thread for all: a ratio of runs whose threads disturb one another would say little. Bytecode may be written, as
+    an installation does: no start is measured together with the compilation of its sources.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EVERFIT_", "PREFECT_"))}
+    dropped = ("EVERFIT_", "PREFECT_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "DO_NOT_TRACK": "1"}
     return {**kept, **threads, **variables}
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Column, ForeignKeyConstraint, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from base.database import JsonDocument, UtcDateTime
 from registry.tables.columns import moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class Approval(SQLModel, table=True):
+class Approval(Table, table=True):
     """A promotion that the gate allowed and people must agree to; *revision* is where the alias stood then."""
 
     __tablename__ = "approval"
@@ -33,7 +34,7 @@ class Approval(SQLModel, table=True):
     closed_at: datetime | None = optional_moment_column()
 
 
-class ApprovalAnswer(SQLModel, table=True):
+class ApprovalAnswer(Table, table=True):
     """What one person answered; each answers once."""
 
     __tablename__ = "approval_answer"

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class SnapshotRow(SQLModel, table=True):
+class SnapshotRow(Table, table=True):
     """A snapshot of a pipeline's data: its document, its parent, and how far its source had been read."""
 
     __tablename__ = "snapshot"
@@ -34,7 +35,7 @@ class SnapshotRow(SQLModel, table=True):
     deleted_at: datetime | None = optional_moment_column()
 
 
-class FeatureViewRow(SQLModel, table=True):
+class FeatureViewRow(Table, table=True):
     """One declaration of a feature view, and the events that were stored for it; *revision* grows with each change."""
 
     __tablename__ = "feature_view"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column
+from registry.tables.table import Table
 
 
-class Decision(SQLModel, table=True):
+class Decision(Table, table=True):
     """One entry of the ledger, chained to the one before by its digest."""
 
     __tablename__ = "decision"

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column
+from registry.tables.table import Table
 
 
-class Experiment(SQLModel, table=True):
+class Experiment(Table, table=True):
     """One candidate of a run, or one window of its race; numbered within the run.
 
     *kind* is ``candidate`` or ``window``; *document* is the Candidate or RacedWindow as the train step gave it.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column
+from registry.tables.table import Table
 
 
-class ProofRow(SQLModel, table=True):
+class ProofRow(Table, table=True):
     """A version that came through its first load, and in which environment; what failed is not remembered."""
 
     __tablename__ = "version_proof"

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class ModelVersion(SQLModel, table=True):
+class ModelVersion(Table, table=True):
     """A registered model: immutable, numbered without gaps within its name, one for each run."""
 
     __tablename__ = "model_version"
@@ -30,7 +31,7 @@ class ModelVersion(SQLModel, table=True):
     deleted_at: datetime | None = optional_moment_column()
 
 
-class VersionTag(SQLModel, table=True):
+class VersionTag(Table, table=True):
     """What people say about a version: a key with a value, or a free tag, whose value is empty."""
 
     __tablename__ = "version_tag"
@@ -47,7 +48,7 @@ class VersionTag(SQLModel, table=True):
     set_at: datetime = moment_column()
 
 
-class Alias(SQLModel, table=True):
+class Alias(Table, table=True):
     """Which version a name such as champion means now; *revision* grows by one with each move."""
 
     __tablename__ = "alias"
@@ -61,7 +62,7 @@ class Alias(SQLModel, table=True):
     moved_at: datetime = moment_column()
 
 
-class AliasMove(SQLModel, table=True):
+class AliasMove(Table, table=True):
     """One move of an alias, kept for ever: what was champion on 3 May has an answer.
 
     *kind* is ``promotion`` or ``rollback``: the version that a rollback left is never gone back to.

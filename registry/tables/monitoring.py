@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from base.database import UtcDateTime
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class WindowRow(SQLModel, table=True):
+class WindowRow(Table, table=True):
     """What monitoring found in one window of served traffic.
 
     Its traffic was looked at at ``checked_at``; its labels, when they had matured, at ``labels_checked_at``, which is
@@ -42,7 +43,7 @@ class WindowRow(SQLModel, table=True):
     is_quiet: bool = False
 
 
-class AlarmMemoryRow(SQLModel, table=True):
+class AlarmMemoryRow(Table, table=True):
     """What the alarms of a model remember between windows; *revision* grows by one with each change.
 
     The traffic of windows was judged until one moment, their labels until another.
@@ -58,7 +59,7 @@ class AlarmMemoryRow(SQLModel, table=True):
     changed_at: datetime = moment_column()
 
 
-class AlarmRow(SQLModel, table=True):
+class AlarmRow(Table, table=True):
     """An alarm from the first window that raised it to the last one that showed it."""
 
     __tablename__ = "alarm"
@@ -85,7 +86,7 @@ class AlarmRow(SQLModel, table=True):
     open_for: str | None = Field(default=None, unique=True)
 
 
-class AlarmMute(SQLModel, table=True):
+class AlarmMute(Table, table=True):
     """A column, or a whole kind of alarm, of which a model's owner wants to hear nothing."""
 
     __tablename__ = "alarm_mute"

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class NoticeCursor(SQLModel, table=True):
+class NoticeCursor(Table, table=True):
     """How far a sink has read the ledger, and the runs and alarms whose end it waits for."""
 
     __tablename__ = "notice_cursor"
@@ -22,7 +23,7 @@ class NoticeCursor(SQLModel, table=True):
     moved_at: datetime = moment_column()
 
 
-class NoticeRow(SQLModel, table=True):
+class NoticeRow(Table, table=True):
     """One happening for one sink, written in the transaction in which the sink's cursor moves past it.
 
     *state* is ``waiting``, ``sent``, ``given up``, or why it is never sent: ``muted``, ``repeated`` or
@@ -60,7 +61,7 @@ class NoticeRow(SQLModel, table=True):
     finished_at: datetime | None = optional_moment_column()
 
 
-class NoticeMute(SQLModel, table=True):
+class NoticeMute(Table, table=True):
     """A pipeline, or a kind of happening of it, of which nobody wants to be told for a while."""
 
     __tablename__ = "notice_mute"

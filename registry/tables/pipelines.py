@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column
+from registry.tables.table import Table
 
 
-class PipelineRow(SQLModel, table=True):
+class PipelineRow(Table, table=True):
     """A pipeline by name, and where its definition was last read."""
 
     __tablename__ = "pipeline"
@@ -20,7 +21,7 @@ class PipelineRow(SQLModel, table=True):
     created_at: datetime = moment_column()
 
 
-class PipelineVersion(SQLModel, table=True):
+class PipelineVersion(Table, table=True):
     """The package: definition, contract and code under one digest."""
 
     __tablename__ = "pipeline_version"

@@ -6,15 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ForeignKeyConstraint, Index, text
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from base.database import JsonDocument
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 _RUNNING = text("status = 'running'")
 
 
-class Rollout(SQLModel, table=True):
+class Rollout(Table, table=True):
     """Challengers beside a champion; *revision* grows by one with each change, and nobody changes it unseen.
 
     At most one runs for each environment and model. *shares* are the parts of the keys, by version number, champion
@@ -60,7 +61,7 @@ class Rollout(SQLModel, table=True):
     looker_until: datetime | None = optional_moment_column()
 
 
-class RolloutLook(SQLModel, table=True):
+class RolloutLook(Table, table=True):
     """What one look found that the looks before had not: rows with their losses, and requests by version.
 
     Everything that is decided follows from the looks in their order; see :mod:`serving.rollout.evidence`.
@@ -76,7 +77,7 @@ class RolloutLook(SQLModel, table=True):
     looked_at: datetime = moment_column()
 
 
-class RolloutReplica(SQLModel, table=True):
+class RolloutReplica(Table, table=True):
     """One service process that follows a rollout: which versions it could load, and what it has counted so far."""
 
     __tablename__ = "rollout_replica"

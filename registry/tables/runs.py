@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class Run(SQLModel, table=True):
+class Run(Table, table=True):
     """One training, from extract to promote; *owner* is the process that holds its lease."""
 
     __tablename__ = "run"
@@ -32,7 +33,7 @@ class Run(SQLModel, table=True):
     finished_at: datetime | None = optional_moment_column()
 
 
-class StepExecution(SQLModel, table=True):
+class StepExecution(Table, table=True):
     """One execution of a step, or its reuse: inputs and outputs by digest, the edges of the lineage graph."""
 
     __tablename__ = "step_execution"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from sqlalchemy import Column, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from base.database import JsonDocument
 from registry.tables.columns import moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class AccessToken(SQLModel, table=True):
+class AccessToken(Table, table=True):
     """One generation of a named token: its digest, never itself; rotation adds the next generation."""
 
     __tablename__ = "access_token"

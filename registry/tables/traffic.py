@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class TrafficSegment(SQLModel, table=True):
+class TrafficSegment(Table, table=True):
     """A segment that was moved: whose rows it holds, from when to when, and under which digest.
 
     Rows of a writer's stream are numbered from 0, so that the row that is missing between two segments is seen. One
@@ -41,7 +42,7 @@ class TrafficSegment(SQLModel, table=True):
     removed_at: datetime | None = optional_moment_column()
 
 
-class TrafficWriter(SQLModel, table=True):
+class TrafficWriter(Table, table=True):
     """A process that logged, and its accounts as they were when they were last copied here, for other hosts to read."""
 
     __tablename__ = "traffic_writer"

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import document_column, moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class TriggerRow(SQLModel, table=True):
+class TriggerRow(Table, table=True):
     """One wish for a training, as it came, and what became of it.
 
     ``key`` is the sender's idempotency key: the same again is the same trigger. ``state`` is ``waiting`` until the
@@ -42,7 +43,7 @@ class TriggerRow(SQLModel, table=True):
     launch: str | None = Field(default=None, index=True)
 
 
-class Launch(SQLModel, table=True):
+class Launch(Table, table=True):
     """A training that was granted: ``waiting``, ``sent`` (Prefect took it), ``begun``, ``ended`` or ``dead``."""
 
     __tablename__ = "launch"

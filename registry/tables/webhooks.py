@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from registry.tables.columns import moment_column, optional_moment_column
+from registry.tables.table import Table
 
 
-class WebhookDelivery(SQLModel, table=True):
+class WebhookDelivery(Table, table=True):
     """One message to one receiver, written in the transaction of what it tells.
 
     *status* is ``waiting``, ``delivered`` or ``given up``. A try moves *next_try_at* ahead before it begins, so that

@@ -37,6 +37,8 @@ BACKLOG = 4096
 DRAIN_SECONDS = 30
 # Longer than the usual pools of clients keep a connection, so that they close it and not we under their feet.
 _KEEP_ALIVE_SECONDS = 75
+# How long a computing thread may keep the interpreter from another; Python has 5 ms.
+_SWITCH_SECONDS = 0.0005
 
 
 def run_worker(
@@ -73,6 +75,8 @@ def run_worker(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A collector that runs while all is imported looks at more and more of what stays.
     gc.disable()
+    # Shadow, follower and upkeep compute in threads: whoever answers would wait five milliseconds for the interpreter.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     set_up_logs(settings.log_format)
     _allow_many_connections()
     from serving.app import create_app
