@@ -7,11 +7,13 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 _UNFINISHED = ".writing-"
+_is_synced: ContextVar[bool] = ContextVar("is_synced", default=True)
 
 
 def write_atomically(target: Path, data: bytes) -> None:
@@ -31,14 +33,31 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if _is_synced.get():
+                os.fsync(stream.fileno())
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if not _is_synced.get():
+        return
     fsync_folder(target.parent)
     if is_new:
         fsync_folder(target.parent.parent)
+
+
+@contextmanager
+def without_syncing() -> Iterator[None]:
+    """Leave it to the system when files reach the disk meanwhile, for what can be computed again.
+
+    A process that dies loses nothing by it, a loss of power what was written last. A backtest writes some hundred
+    small files a minute, and would wait for the disk where it could compute.
+    """
+    token = _is_synced.set(False)
+    try:
+        yield
+    finally:
+        _is_synced.reset(token)
 
 
 def fsync_folder(folder: Path) -> None:

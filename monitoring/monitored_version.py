@@ -14,8 +14,16 @@ from features.fitted import load_states
 from features.plan import build_features
 from monitoring.alarms.quiet_history import QuietHistory
 from monitoring.alarms.rehearsal import rehearse
-from monitoring.drift import ReferenceProfile, profile_reference
-from monitoring.performance import Expectation, ReferenceRows, learn_expectation, read_reference
+from monitoring.drift import DriftPage, ReferenceProfile, measure_drift, profile_reference
+from monitoring.performance import (
+    Estimate,
+    EstimateScore,
+    Expectation,
+    ReferenceRows,
+    estimate_performance,
+    learn_expectation,
+    read_reference,
+)
 from registry.manifest import ModelManifest
 from serving.log.frames import shown_name
 
@@ -78,6 +86,18 @@ class MonitoredVersion:
         frame = pd.DataFrame(inputs)
         frame.index = traffic.index
         return build_features(frame, self.manifest.plan, code, fitted)
+
+    def measure_drift(
+        self, features: pd.DataFrame, predictions: pd.Series[Any], *, with_page: bool = False
+    ) -> DriftPage:
+        """Compare a window's features and answers with the reference's; see :func:`monitoring.drift.measure_drift`."""
+        return measure_drift(self.profile, features, predictions=predictions, with_page=with_page)
+
+    def estimate(self, traffic: pd.DataFrame, features: pd.DataFrame, *, past: EstimateScore | None) -> Estimate:
+        """Estimate what a window loses; see :func:`monitoring.performance.estimate_performance`."""
+        return estimate_performance(
+            traffic, self.manifest, self.reference, features=features, expectation=self.expectation, past=past
+        )
 
     def take_answers(self, traffic: pd.DataFrame) -> pd.Series[Any]:
         """Take what was answered as the reference holds it: the value, or the probability of the last class."""

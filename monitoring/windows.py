@@ -13,14 +13,13 @@ from base.class_codes import encode_labels
 from base.metrics import LOSS_NAMES, row_losses
 from monitoring.alarms.loss_bets import LossSample
 from monitoring.alarms.measures import WindowFacts
-from monitoring.drift import DriftPage, DriftReport, compare_labels, measure_drift
+from monitoring.drift import DriftPage, DriftReport, compare_labels
 from monitoring.impossible_values import find_examples, find_impossible
 from monitoring.monitored_version import MonitoredVersion
 from monitoring.performance import (
     Estimate,
     EstimateScore,
     PerformanceReport,
-    estimate_performance,
     is_comparable,
     measure_performance,
     read_answers,
@@ -111,12 +110,8 @@ def measure_traffic(
     )
     if len(traffic) < min_rows:
         return measured
-    drift = measure_drift(
-        version.profile, rows.features, predictions=version.take_answers(traffic), with_page=with_page
-    )
-    estimate = estimate_performance(
-        traffic, manifest, version.reference, features=rows.features, expectation=version.expectation, past=past
-    )
+    drift = version.measure_drift(rows.features, version.take_answers(traffic), with_page=with_page)
+    estimate = version.estimate(traffic, rows.features, past=past)
     examples = find_examples(drift.report, rows.features, traffic["id"], impossible)
     return replace(measured, drift=drift, estimate=estimate, facts=replace(facts, examples=examples))
 

@@ -84,6 +84,11 @@ class ModelManifest(BaseModel):
     log: LogSpec = LogSpec()
     profile: Artifact | None = None
 
+    @property
+    def has_examples(self) -> bool:
+        """Whether there are rows to prove it by; a backtest's packages, which nobody serves, name their model there."""
+        return self.examples != self.model_file
+
     def as_sibling(self) -> ModelManifest | None:
         """The manifest of the judged model, where another one is deployed; it has not seen the newest rows."""
         if self.sibling is None:

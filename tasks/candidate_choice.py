@@ -15,10 +15,11 @@ from base.artifacts import Artifact, ArtifactStore
 from base.errors import DefinitionError, RunFailed
 from base.judged import Candidate, Candidates, Recipe, WindowChoice
 from base.metrics import Task
+from base.model_files.stored import store_model
 from base.references import TrainingData
 from base.train_spec import EstimatorSpec, SearchSpec, TrainingWindow, TrainSpec
 from tasks.estimators import DEFAULT_ESTIMATORS, build_estimator
-from tasks.fit_jobs import FitJob, FitResult, Ground, run_job, store_model
+from tasks.fit_jobs import FitJob, FitResult, Ground, run_job
 from tasks.fits import select_window
 from tasks.folds import Fold, Timeline, make_folds, store_folds
 from tasks.prepared_rows import TARGET, load_prepared, load_trial

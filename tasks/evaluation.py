@@ -49,13 +49,15 @@ def evaluate_model(
     Parameters
     ----------
     is_told : bool, default=True
-        Whether people will read it: without importances, curves and the page it decides the same, in less time.
+        Whether people will read it: without importances, curves and the page, and without intervals and found slices
+        that the gate does not ask for, it decides the same, in less time.
 
     Raises
     ------
     RunFailed
         If challenger or champion cannot answer the rows.
     """
+    pipeline = pipeline if is_told else _without_asides(pipeline)
     spec = pipeline.spec
     rows = score_rows(candidates, data, validated, pipeline, artifacts, champion=champion, trusted=trusted)
     measured = measure_models(rows, spec, data.classes, UserCode(pipeline.code))
@@ -83,6 +85,15 @@ def evaluate_model(
         n_blocks=measured.n_blocks,
     )
     return _tell(evaluation, rows, data, pipeline, artifacts, missing) if is_told else evaluation
+
+
+def _without_asides(pipeline: Pipeline) -> Pipeline:
+    """Leave out of what is measured the intervals and the found slices by which the gate decides nothing."""
+    spec = pipeline.spec
+    gate, evaluate = spec.validate_model, spec.evaluate
+    needed = {"draws": evaluate.draws if gate.changes else 0, "find_slices": evaluate.find_slices and gate.found_slices}
+    evaluate = evaluate.model_copy(update=needed)
+    return pipeline.model_copy(update={"spec": spec.model_copy(update={"evaluate": evaluate})})
 
 
 def _tell(

@@ -15,7 +15,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.errors import DefinitionError
 from base.judged import Curve
 from base.metrics import Task, measure, row_losses
-from base.model_files import dump_model
+from base.model_files.stored import store_model
 from base.references import Metric, Reference, TrainingData
 from base.train_spec import EstimatorSpec
 from tasks.estimators import import_estimator
@@ -184,11 +184,6 @@ def iteration_curve(model: Any, ground: Ground, rows: pd.DataFrame) -> Curve | N
     return Curve(
         over="iterations", steps=tuple(float(each + 1) for each in shown), losses=tuple(losses[each] for each in shown)
     )
-
-
-def store_model(model: Any, artifacts: ArtifactStore) -> Artifact:
-    """Store a fitted model as a file that cannot run code."""
-    return artifacts.put_bytes(dump_model(model), suffix=".skops")
 
 
 def _stages(stages: Iterator[Any], estimator: Any, data: TrainingData) -> Iterator[npt.NDArray[np.float64]]:

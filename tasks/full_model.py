@@ -18,7 +18,7 @@ from base.gate.checks import measure_churn
 from base.gate.paired_comparison import compare_pairs
 from base.judged import Judged
 from base.metrics import point_answers, row_losses
-from base.model_files import dump_model, load_model
+from base.model_files.stored import read_model, store_model
 from base.pipeline import Pipeline, PipelineSpec
 from base.references import Part, TrainingData, ValidatedData
 from base.settings import Settings
@@ -115,13 +115,12 @@ def fit_on_all(
         raise
     except Exception as failure:
         return FullModel(full, None, problem=describe_failure(failure))
-    sibling = load_model(artifacts.read_bytes(judged.candidates.model), trusted=settings.trusted_types)
+    sibling = read_model(judged.candidates.model, artifacts, trusted=settings.trusted_types)
     if full.artifact != data.artifact:
         newest = load_prepared(data, artifacts, Part(start=start, stop=data.test.stop))[list(data.features)]
     before = predict(sibling, newest, n_classes=None if data.classes is None else len(data.classes))
     churn, problem = compare_answers(judged, full, spec, answers, before, target, start)
-    stored = artifacts.put_bytes(dump_model(model), suffix=".skops")
-    return FullModel(full, stored, churn, problem)
+    return FullModel(full, store_model(model, artifacts), churn, problem)
 
 
 def compare_answers(

@@ -5,41 +5,46 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from base.artifacts import Artifact, ArtifactStore
 from base.atomic_files import write_atomically
-from base.errors import EverfitError
 from base.fingerprint import digest_document
-from base.model_files import dump_model, load_model
+from base.model_files.kept import find_kept_models
 from base.references import Reference, TrainingData
 from base.train_spec import EstimatorSpec
 
-# A shorter fit is done again sooner than its file is read.
-_WORTH_A_FILE = 0.5
-_MOST_IN_MEMORY = 24
+_MOST_IN_MEMORY = 96
 
 _kept: ContextVar[KeptFits | None] = ContextVar("kept_fits", default=None)
 
 
-class _StoredFit(Reference):
-    model: Artifact
+class FitName(NamedTuple):
+    """A digest of all that a fit depends on, and one of what says of which types its model is made."""
+
+    fit: str
+    kind: str
+
+
+class _Figures(Reference):
+    """What was asked of a model, and how long its fit and the asking took."""
+
+    figures: tuple[float, ...]
     seconds: float
 
 
 class KeptFits:
-    """Fitted estimators by all that a fit depends on: the newest in memory, the longer ones also in files.
+    """Fits by all that they depend on: the latest models in memory, and figures that were asked of one also in files.
 
     Parameters
     ----------
     folder : Path
-        Where it is noted which fit gave which file; shared by all processes that fit for one backtest.
+        Where figures are noted; shared by all processes that fit for one backtest.
     is_sharing : bool
         False: nothing is kept and every fit is done, to measure what sharing spares.
 
@@ -53,55 +58,76 @@ class KeptFits:
         That those took when they were done, which were not needed again.
     """
 
-    def __init__(
-        self, folder: Path, artifacts: ArtifactStore, *, trusted: tuple[str, ...] = (), is_sharing: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, *, is_sharing: bool = True) -> None:
         self._folder = folder
-        self._artifacts = artifacts
-        self._trusted = trusted
-        self._is_sharing = is_sharing
-        self._memory: OrderedDict[str, tuple[Any, float]] = OrderedDict()
+        self.is_sharing = is_sharing
+        self._is_asking = False
+        self._models: OrderedDict[str, tuple[Any, float]] = OrderedDict()
+        self._figures: dict[str, _Figures] = {}
         self.n_fits = 0
         self.n_reused = 0
         self.seconds = 0.0
         self.spared = 0.0
 
-    def take(self, key: str, fit: Callable[[], Any]) -> Any:
-        """Return the model of this key, fitted now if it was not before; a fit that fails is not kept."""
-        if self._is_sharing and (found := self._find(key)) is not None:
-            self.n_reused += 1
-            self.spared += found[1]
+    def take(self, find_name: Callable[[], FitName], fit: Callable[[], Any]) -> Any:
+        """Return the model of this name, fitted now if it was not before; a fit that fails is not kept."""
+        if self._is_asking or not self.is_sharing:
+            return self._fit(fit)[0]
+        name = find_name()
+        found = self._models.get(name.fit)
+        if found is not None:
+            self._models.move_to_end(name.fit)
+            self._spare(found[1])
             return found[0]
+        model, _ = self._models[name.fit] = self._fit(fit)
+        if (models := find_kept_models()) is not None:
+            models.name(model, fit=name.fit, kind=name.kind)
+        while len(self._models) > _MOST_IN_MEMORY:
+            self._models.popitem(last=False)
+        return model
+
+    def ask(self, key: str, ask: Callable[[], Sequence[float]]) -> tuple[float, ...]:
+        """Return figures that were asked of a fit under this key before, in whatever process; or ask now.
+
+        Asking is fitting once, so that what it fits is not kept for itself.
+        """
+        found = self._find_figures(key)
+        if found is not None:
+            self._spare(found.seconds)
+            return found.figures
+        started, self._is_asking = time.perf_counter(), True
+        try:
+            found = _Figures(figures=tuple(ask()), seconds=time.perf_counter() - started)
+        finally:
+            self._is_asking = False
+        if self.is_sharing:
+            self._figures[key] = found
+            write_atomically(self._file(key), found.model_dump_json().encode())
+        return found.figures
+
+    def _fit(self, fit: Callable[[], Any]) -> tuple[Any, float]:
         started = time.perf_counter()
         model = fit()
         seconds = time.perf_counter() - started
         self.n_fits += 1
         self.seconds += seconds
-        if self._is_sharing:
-            self._remember(key, model, seconds)
-            if seconds > _WORTH_A_FILE:
-                stored = _StoredFit(
-                    model=self._artifacts.put_bytes(dump_model(model), suffix=".skops"), seconds=seconds
-                )
-                write_atomically(self._folder / f"{key}.json", stored.model_dump_json().encode())
-        return model
+        return model, seconds
 
-    def _find(self, key: str) -> tuple[Any, float] | None:
-        if key in self._memory:
-            self._memory.move_to_end(key)
-            return self._memory[key]
+    def _spare(self, seconds: float) -> None:
+        self.n_reused += 1
+        self.spared += seconds
+
+    def _find_figures(self, key: str) -> _Figures | None:
+        if not self.is_sharing or key in self._figures:
+            return self._figures.get(key)
         try:
-            stored = _StoredFit.model_validate_json((self._folder / f"{key}.json").read_bytes())
-            model = load_model(self._artifacts.read_bytes(stored.model), trusted=self._trusted)
-        except (OSError, EverfitError, ValueError):
-            return None  # never written, or of a type that may not be read: it is fitted again
-        self._remember(key, model, stored.seconds)
-        return model, stored.seconds
+            found = _Figures.model_validate_json(self._file(key).read_bytes())
+        except (OSError, ValueError):
+            return None  # nobody has asked it before
+        return self._figures.setdefault(key, found)
 
-    def _remember(self, key: str, model: Any, seconds: float) -> None:
-        self._memory[key] = model, seconds
-        while len(self._memory) > _MOST_IN_MEMORY:
-            self._memory.popitem(last=False)
+    def _file(self, key: str) -> Path:
+        return self._folder / f"{key}.json"
 
 
 @contextmanager
@@ -122,24 +148,53 @@ def find_kept_fits() -> KeptFits | None:
 def take_fit(spec: EstimatorSpec, data: TrainingData, rows: pd.DataFrame, *, seed: int, fit: Callable[[], Any]) -> Any:
     """Fit, or take the model of an equal fit, where fits are kept."""
     kept = _kept.get()
-    return fit() if kept is None else kept.take(name_fit(spec, data, rows, seed=seed), fit)
+    return fit() if kept is None else kept.take(lambda: name_fit(spec, data, rows, seed=seed), fit)
 
 
-def name_fit(spec: EstimatorSpec, data: TrainingData, rows: pd.DataFrame, *, seed: int) -> str:
+def ask_fit(
+    spec: EstimatorSpec,
+    data: TrainingData,
+    rows: pd.DataFrame,
+    *,
+    seed: int,
+    question: str,
+    ask: Callable[[], Sequence[float]],
+) -> tuple[float, ...]:
+    """Fit and ask for figures, or take those of an equal fit, where fits are kept.
+
+    Parameters
+    ----------
+    question : str
+        Names what is asked of the model, and on which rows (:func:`name_question`).
+    ask : callable
+        Fits on *rows*, and returns the figures.
+    """
+    kept = _kept.get()
+    if kept is None or not kept.is_sharing:
+        return tuple(ask())
+    return kept.ask(digest_document([name_fit(spec, data, rows, seed=seed).fit, question]), ask)
+
+
+def name_question(what: str, rows: pd.DataFrame) -> str:
+    """Name what is asked on some rows; where nothing is kept, nobody needs the rows' digest."""
+    kept = _kept.get()
+    return what if kept is None or not kept.is_sharing else f"{what} {digest_rows(rows)}"
+
+
+def name_fit(spec: EstimatorSpec, data: TrainingData, rows: pd.DataFrame, *, seed: int) -> FitName:
     """Name a fit by all that it depends on: recipe, seed, kinds of the features, classes, and the rows themselves."""
     told = {
         "estimator": spec.estimator,
         "parameters": spec.parameters,
-        "seed": seed,
         "numeric": data.numeric,
         "categorical": data.categorical,
         "ordinal": data.ordinal,
         "one_hot": data.one_hot,
         "n_classes": None if data.classes is None else len(data.classes),
         "columns": list(rows.columns),
-        "rows": digest_rows(rows),
     }
-    return digest_document(told)
+    kind = digest_document(told)
+    return FitName(fit=digest_document([kind, seed, digest_rows(rows)]), kind=kind)
 
 
 def digest_rows(rows: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from base.contract import ColumnRule, ColumnType
 from base.errors import DefinitionError, nearest
 from base.fingerprint import digest_environment, installed_libraries
 from base.judged import Judged
-from base.model_files import load_model
+from base.model_files.stored import read_model
 from base.pipeline import Pipeline
 from base.references import TrainingData
 from base.request_contract import RequestContract, restrict_to_inputs
@@ -48,6 +48,7 @@ def package_model(
     trusted: tuple[str, ...],
     key: bytes | None = None,
     sibling: ModelManifest | None = None,
+    is_proven: bool = False,
 ) -> ModelManifest:
     """Put together what serving and monitoring need, and prove it by answering real rows as a client sends them.
 
@@ -58,6 +59,9 @@ def package_model(
     sibling : ModelManifest, optional
         The judged model's, where *judged* holds another one, fitted on all rows: metrics and the reference's
         predictions stay those of the judged model.
+    is_proven : bool, default=False
+        Whether a package of the same recipe was proven before, and nobody will serve this one: it goes without the
+        examples, the profile and the proof, as in a backtest.
 
     Raises
     ------
@@ -99,15 +103,16 @@ def package_model(
         label_delay=spec.extract.label_delay,
         log=spec.serve.log,
     )
-    model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
+    if sibling is not None:
+        manifest = manifest.model_copy(update={"deployed": "full", "sibling": _describe_sibling(sibling)})
+        if is_proven and (sibling.classes, sibling.plan) == (manifest.classes, plan):
+            return manifest.model_copy(update={"reference": sibling.reference})
+    model = read_model(manifest.model_file, artifacts, trusted=trusted)
     scorer = Scorer(manifest, model, code, fitted=load_states(artifacts, plan.states, code, trusted=trusted))
-    manifest = manifest.model_copy(
-        update={
-            "examples": _store_examples(registry, scorer, raw, data),
-            "reference": _store_reference(registry, scorer, raw, judged, sibling),
-        }
-        | ({} if sibling is None else {"deployed": "full", "sibling": _describe_sibling(sibling)})
-    )
+    manifest = manifest.model_copy(update={"reference": _store_reference(registry, scorer, raw, judged, sibling)})
+    if is_proven:
+        return manifest
+    manifest = manifest.model_copy(update={"examples": _store_examples(registry, scorer, raw, data)})
     manifest = manifest.model_copy(update={"profile": store_profile(manifest, artifacts)})
     try:
         load_scorer(artifacts, manifest, trusted=trusted)

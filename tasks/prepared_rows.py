@@ -12,6 +12,7 @@ import pyarrow as pa
 from base.artifacts import Artifact, ArtifactStore
 from base.pipeline import Pipeline
 from base.references import Part, Rows, TrainingData
+from base.rows.kept import find_kept_rows
 from base.rows.reading import load_rows, read_schema
 from features.feature_plan import FeaturePlan
 from features.plan import restore_missing
@@ -69,4 +70,9 @@ def make_plan(data: TrainingData, pipeline: Pipeline) -> FeaturePlan:
 
 
 def _load_features(data: TrainingData, artifact: Artifact, artifacts: ArtifactStore, part: Part | None) -> pd.DataFrame:
-    return restore_missing(load_frame(artifacts, artifact, part=part), data.categorical)
+    kept = find_kept_rows()
+    if kept is None:
+        return restore_missing(load_frame(artifacts, artifact, part=part), data.categorical)
+    name = f"{artifact.digest} {data.categorical}"
+    whole = kept.take_frame(name, lambda: restore_missing(load_frame(artifacts, artifact), data.categorical))
+    return whole if part is None else whole.iloc[part.start : part.stop].reset_index(drop=True)

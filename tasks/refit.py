@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from prefect import get_run_logger, task
@@ -88,6 +89,7 @@ def choose_deployed(
     code: UserCode,
     settings: Settings,
     after_fit: Callable[[], None] = lambda: None,
+    is_proven: bool = False,
 ) -> Chosen:
     """Fit the recipe on all rows where the gate said yes, and package what is to be deployed, or the judged model.
 
@@ -95,12 +97,23 @@ def choose_deployed(
     ----------
     after_fit : callable
         Called when the fit is done, before anything is packaged.
+    is_proven : bool, default=False
+        As :func:`tasks.packaging.package_model` takes it.
     """
     full = _fit_full(judged, pipeline, registry, code, settings)
     after_fit()
     key = personal_key(settings) if has_personal(pipeline.contract) else None
-    sibling = package_model(judged, pipeline, registry, code=code, trusted=settings.trusted_types, key=key)
-    manifest, deployed, reason = _choose(judged, full, sibling, pipeline, registry, code, settings, key)
+    package = partial(
+        package_model,
+        pipeline=pipeline,
+        registry=registry,
+        code=code,
+        trusted=settings.trusted_types,
+        key=key,
+        is_proven=is_proven,
+    )
+    sibling = package(judged)
+    manifest, deployed, reason = _choose(judged, full, sibling, pipeline.spec, package)
     return Chosen(manifest, sibling, deployed, reason, None if full is None else full.churn)
 
 
@@ -152,11 +165,8 @@ def _choose(
     judged: Judged,
     full: FullModel | None,
     sibling: ModelManifest,
-    pipeline: Pipeline,
-    registry: Registry,
-    code: UserCode,
-    settings: Settings,
-    key: bytes | None,
+    spec: PipelineSpec,
+    package: Callable[..., ModelManifest],
 ) -> tuple[ModelManifest, Literal["full", "sibling"], str]:
     """Return what is to be deployed, and why."""
     if not judged.verdict.promote:
@@ -168,13 +178,11 @@ def _choose(
         candidates = judged.candidates.model_copy(update={"model": full.model})
         whole = judged.model_copy(update={"data": full.data, "candidates": candidates})
         try:
-            manifest = package_model(
-                whole, pipeline, registry, code=code, trusted=settings.trusted_types, key=key, sibling=sibling
-            )
+            manifest = package(whole, sibling=sibling)
         except EverfitError as error:
             problem = str(error)
         else:
-            reason = f"the same recipe fitted on all {full.data.test.stop:,} rows{_tell(full.churn, pipeline.spec)}"
+            reason = f"the same recipe fitted on all {full.data.test.stop:,} rows{_tell(full.churn, spec)}"
             return manifest, "full", reason
     return sibling, "sibling", f"{_INSTEAD}: {problem}"
 

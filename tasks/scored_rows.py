@@ -17,13 +17,13 @@ from base.artifacts import ArtifactStore
 from base.errors import EverfitError, RunFailed
 from base.judged import Candidates
 from base.metrics import point_answers, row_losses
-from base.model_files import load_model
+from base.model_files.stored import read_model
 from base.pipeline import Pipeline, PipelineSpec
 from base.references import Part, TrainingData, ValidatedData
 from features.plan import frame_from_table
 from monitoring.performance import encode_labels
 from registry.manifest import ModelManifest
-from serving.scoring.loaded import load_scorer
+from serving.scoring.loaded import load_scorer, load_unproven
 from tasks.baselines import measure_baselines
 from tasks.feature_choice import sensitive_columns
 from tasks.fits import check_answers, predict
@@ -143,7 +143,7 @@ def score_rows(
         rows, n_seen = _unseen(data.test, raw, spec.time, champion)
     test = frame.iloc[rows.start : rows.stop].reset_index(drop=True)
     target = test[TARGET].to_numpy()
-    model = load_model(artifacts.read_bytes(candidates.model), trusted=trusted)
+    model = read_model(candidates.model, artifacts, trusted=trusted)
     features = test[list(data.features)]
     answers = predict(model, features, n_classes=n_classes)
     _check("the challenger", answers, n_rows=len(test), n_classes=n_classes)
@@ -239,7 +239,8 @@ def _ask_champion(
     """Return the target in the champion's own classes, and its answers: a class that only it knows counts for it."""
     manifest = champion.manifest
     try:
-        scorer = load_scorer(artifacts, manifest, trusted=trusted)
+        load = load_scorer if manifest.has_examples else load_unproven
+        scorer = load(artifacts, manifest, trusted=trusted)
         views = views_of_today(manifest.plan.views, read_joined(data))
         raw = join_rows(raw, views, manifest.time, artifacts)
         answers = scorer.predict_frame(frame_from_table(raw, manifest.plan.inputs))

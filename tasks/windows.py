@@ -16,6 +16,7 @@ from base.train_spec import RACED_PARTS, EstimatorSpec, TrainingWindow
 from tasks.fit_jobs import Ground, judge_rows, limit_iterations
 from tasks.fits import Moments, describe_failure, fit_rows, select_window
 from tasks.folds import Fold, Positions, Timeline
+from tasks.kept_fits import ask_fit, name_question
 
 EXPANDING = TrainingWindow()
 # A probe is the recipe itself, on thinned rows where there are many: a much weaker one (a fifth of the rows, 30 trees)
@@ -48,10 +49,11 @@ class Race:
         """
         n_rows = len(self.fold.learnt)
         step = max(1.0, n_rows / _MOST_PROBE_ROWS)
-        judged = _thin(self.fold.judged, len(self.fold.judged) / _MOST_JUDGED_ROWS)
-        return [self._race(window, step, judged) for window in windows]
+        judged = self.frame.iloc[_thin(self.fold.judged, len(self.fold.judged) / _MOST_JUDGED_ROWS)]
+        question = name_question(f"mean losses of {_N_BLOCKS} blocks", judged)
+        return [self._race(window, step, judged, question) for window in windows]
 
-    def _race(self, window: TrainingWindow, step: float, judged: Positions) -> RacedWindow:
+    def _race(self, window: TrainingWindow, step: float, judged: pd.DataFrame, question: str) -> RacedWindow:
         learnt = self.fold.learnt
         kept = learnt[select_window(window, len(learnt), _moments(self.timeline, learnt))]
         started = time.perf_counter()
@@ -60,16 +62,26 @@ class Race:
         try:
             spec = limit_iterations(self.spec, _PROBE_ITERATIONS)
             rows = self.frame.iloc[_thin(kept, step)]
-            model = fit_rows(spec, self.ground.data, rows, seed=self.ground.seed)
-            target, answers = judge_rows(model, self.ground.data, self.frame.iloc[judged])
-            each = row_losses(self.ground.task, target, answers)
-            losses = tuple(float(block.mean()) for block in np.array_split(each, _N_BLOCKS))
+            losses = ask_fit(
+                spec,
+                self.ground.data,
+                rows,
+                seed=self.ground.seed,
+                question=question,
+                ask=lambda: self._judge(spec, rows, judged),
+            )
         except DefinitionError:
             raise
         except Exception as failure:
             error = describe_failure(failure)
         seconds = time.perf_counter() - started
         return RacedWindow(window=window, n_rows=len(kept), losses=losses, seconds=seconds, error=error)
+
+    def _judge(self, spec: EstimatorSpec, rows: pd.DataFrame, judged: pd.DataFrame) -> list[float]:
+        model = fit_rows(spec, self.ground.data, rows, seed=self.ground.seed)
+        target, answers = judge_rows(model, self.ground.data, judged)
+        each = row_losses(self.ground.task, target, answers)
+        return [float(block.mean()) for block in np.array_split(each, _N_BLOCKS)]
 
 
 def race_windows(race: Race, *, champion: TrainingWindow | None = None) -> WindowChoice:

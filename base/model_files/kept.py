@@ -1,87 +1,127 @@
-"""Models that are kept in memory while many are read again and again, as in a backtest."""
+"""Models that are kept in memory under the names of their fits, while many are made and asked, as in a backtest."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-# Of a node of skops' schema: how it is read, and a function's name.
-_TYPE_KEYS = ("__loader__", "module_path", "function")
+from base.artifacts import Artifact
+from base.atomic_files import write_atomically
+from base.model_files.reading import load_model
+from base.model_files.writing import dump_model
+
+SUFFIX = ".kept"
+"""Of a reference to a model that has no file in a store: its digest is the name of its fit."""
 
 _kept: ContextVar[KeptModels | None] = ContextVar("kept_models", default=None)
 
 
 class KeptModels:
-    """The models that were read or written last, by what their files hold.
+    """Fitted models by the names of their fits, the latest in memory; one that is to outlive the process is written.
 
     A model is one object then, whoever reads it: nobody may change it.
 
     Parameters
     ----------
+    folder : Path
+        Where models are written; shared by all processes that keep the same models.
     most : int
-        How many are kept.
+        How many are in memory; one that has to leave is written.
     """
 
-    def __init__(self, most: int = 24) -> None:
+    def __init__(self, folder: Path, *, most: int = 256) -> None:
+        self._folder = folder
         self._most = most
-        self._models: OrderedDict[tuple[str, frozenset[str]], Any] = OrderedDict()
-        self._files: OrderedDict[int, tuple[Any, bytes]] = OrderedDict()
-        self._written: OrderedDict[str, Any] = OrderedDict()
-        self._accepted: set[tuple[frozenset[str], frozenset[str]]] = set()
+        self._models: OrderedDict[str, Any] = OrderedDict()
+        self._names: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()
+        self._accepted: set[tuple[str, frozenset[str]]] = set()
 
-    def find(self, data: bytes, trusted: Iterable[str]) -> Any | None:
-        """Return the model that was read from such a file under the same allow-list, or None.
+    def name(self, model: Any, *, fit: str, kind: str) -> None:
+        """Note which fit a model has come of.
 
-        One that was written here is not read at all, where another of exactly its types was read before.
+        Parameters
+        ----------
+        fit : str
+            A digest of all that the fit depended on.
+        kind : str
+            A digest of what says of which types the model is made; of each kind, one has to pass the allow-list.
         """
-        key = _key(data, trusted)
-        if key not in self._models:
-            model = self._written.get(key[0])
-            if model is None or (key[1], _types_within(data)) not in self._accepted:
-                return None
-            self._add(key, model)
-        self._models.move_to_end(key)
-        return self._models[key]
+        self._names[model] = fit, kind
 
-    def keep(self, data: bytes, trusted: Iterable[str], model: Any) -> None:
-        """Keep a model that was read."""
-        key = _key(data, trusted)
-        self._add(key, model)
-        self._accepted.add((key[1], _types_within(data)))
+    def keep(self, model: Any) -> Artifact | None:
+        """Keep a model that was named, and return the reference to it; None where it has no name."""
+        named = self._names.get(model)
+        if named is None:
+            return None
+        self._add(named[0], model)
+        return Artifact(digest=named[0], size_bytes=0, suffix=SUFFIX)
 
-    def file_of(self, model: Any) -> bytes | None:
-        """Return what was written of this very object, or None."""
-        found = self._files.get(id(model))
-        return None if found is None or found[0] is not model else found[1]
+    def read(self, artifact: Artifact, trusted: Iterable[str]) -> Any:
+        """Return a kept model, out of memory or of its file.
 
-    def keep_file(self, model: Any, data: bytes) -> None:
-        """Keep what was written of a model."""
-        self._files[id(model)] = (model, data)
-        self._written[hashlib.sha256(data).hexdigest()] = model
-        for kept in (self._files, self._written):
-            while len(kept) > self._most:
-                kept.popitem(last=False)
+        Raises
+        ------
+        ModelFileRefused
+            If it is of a type that may not be read.
+        FileNotFoundError
+            If another process has kept it, and not written it.
+        """
+        allowed = frozenset(trusted)
+        model = self._models.get(artifact.digest)
+        if model is None:
+            model = load_model(self._file(artifact.digest).read_bytes(), trusted=allowed)
+            self._add(artifact.digest, model)
+            return model
+        self._models.move_to_end(artifact.digest)
+        named = self._names.get(model)
+        if named is not None and (named[1], allowed) not in self._accepted:
+            load_model(dump_model(model, compression=1), trusted=allowed)
+            self._accepted.add((named[1], allowed))
+        return model
 
-    def _add(self, key: tuple[str, frozenset[str]], model: Any) -> None:
-        self._models[key] = model
+    def write(self, artifact: Artifact) -> None:
+        """Write a kept model where other processes and another day find it."""
+        if artifact.suffix == SUFFIX and not self._file(artifact.digest).is_file():
+            self._write(artifact.digest, self._models[artifact.digest])
+
+    def has(self, artifact: Artifact) -> bool:
+        """Tell whether a model can be read; one of a store always can."""
+        is_kept = artifact.digest in self._models or self._file(artifact.digest).is_file()
+        return artifact.suffix != SUFFIX or is_kept
+
+    def let_go(self) -> None:
+        """Forget what was not written: nobody will ask for it any more."""
+        for fit in [fit for fit in self._models if not self._file(fit).is_file()]:
+            del self._models[fit]
+
+    def _add(self, fit: str, model: Any) -> None:
+        self._models[fit] = model
+        self._models.move_to_end(fit)
         while len(self._models) > self._most:
-            self._models.popitem(last=False)
+            oldest, left = self._models.popitem(last=False)
+            if not self._file(oldest).is_file():
+                self._write(oldest, left)
+
+    def _write(self, fit: str, model: Any) -> None:
+        # What is kept for a while is not packed tightly: that takes longer than the fit of a small model.
+        write_atomically(self._file(fit), dump_model(model, compression=1))
+
+    def _file(self, fit: str) -> Path:
+        return self._folder / f"{fit}.skops"
 
 
 @contextmanager
 def keeping_models(kept: KeptModels) -> Iterator[KeptModels]:
-    """Let :func:`~base.model_files.load_model` and ``dump_model`` keep their models in memory meanwhile.
+    """Let :mod:`base.model_files.stored` keep models in memory meanwhile.
 
     Examples
     --------
-    >>> with keeping_models(KeptModels()) as kept:
+    >>> with keeping_models(KeptModels(Path("models"))) as kept:
     ...     find_kept_models() is kept
     True
     """
@@ -95,24 +135,3 @@ def keeping_models(kept: KeptModels) -> Iterator[KeptModels]:
 def find_kept_models() -> KeptModels | None:
     """Return where models are kept now; None where they are not."""
     return _kept.get()
-
-
-def _key(data: bytes, trusted: Iterable[str]) -> tuple[str, frozenset[str]]:
-    return hashlib.sha256(data).hexdigest(), frozenset(trusted)
-
-
-def _types_within(data: bytes) -> frozenset[str]:
-    """Name all types that a model file holds, as its schema says."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        schema = json.loads(archive.read("schema.json"))
-    found: set[str] = set()
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            found.update(f"{name}={node[name]}" for name in _TYPE_KEYS if isinstance(node.get(name), str))
-            found.add(f"{node.get('__module__')}.{node.get('__class__')}")
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return frozenset(found)

@@ -9,7 +9,6 @@ from typing import Any
 from base.model_files.allow_list import NEVER_TRUSTED, TRUSTED_TYPES
 from base.model_files.archive import ModelFileRefused, check_archive
 from base.model_files.input_checks import find_input_checks, make_input_check
-from base.model_files.kept import find_kept_models
 
 __all__ = ["ModelFileRefused", "load_model"]
 
@@ -27,17 +26,6 @@ def load_model(data: bytes, *, trusted: Iterable[str] = ()) -> Any:
     ModelFileRefused
         Naming the types that are not allowed, or that the file is broken.
     """
-    trusted = frozenset(trusted)
-    kept = find_kept_models()
-    if kept is not None and (found := kept.find(data, trusted)) is not None:
-        return found
-    model = _read_model(data, trusted)
-    if kept is not None:
-        kept.keep(data, trusted, model)
-    return model
-
-
-def _read_model(data: bytes, trusted: frozenset[str]) -> Any:
     import warnings
 
     import skops.io
@@ -45,7 +33,7 @@ def _read_model(data: bytes, trusted: frozenset[str]) -> Any:
 
     # Said once for each estimator within; what another release of scikit-learn answers is compared before it serves.
     warnings.filterwarnings("ignore", category=InconsistentVersionWarning)
-    allowed = TRUSTED_TYPES | trusted
+    allowed = TRUSTED_TYPES | frozenset(trusted)
     if never := sorted(name for name in allowed if name.startswith(NEVER_TRUSTED)):
         raise ModelFileRefused(f"{', '.join(never)} can run any code; take it out of EVERFIT_TRUSTED_TYPES", never)
     check_archive(data)

@@ -10,6 +10,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.cores import count_cores, map_on_cores
 from base.references import Rows, Segment
 from base.rows.duck import quote_name, quote_text
+from base.rows.kept import find_kept_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,6 +31,8 @@ def load_rows(artifacts: ArtifactStore, rows: Rows, *, columns: Sequence[str] | 
     import pyarrow.compute as pc
 
     wanted = None if columns is None else list(columns)
+    if (kept := find_kept_rows()) is not None and (held := kept.find(rows)) is not None:
+        return held if wanted is None else held.select(wanted)
     reading = wanted if wanted is None or rows.time is None else list(dict.fromkeys([*wanted, rows.time]))
 
     def load(segment: Segment) -> pa.Table:
@@ -51,6 +54,8 @@ def read_schema(artifacts: ArtifactStore, rows: Rows) -> pa.Schema:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if (kept := find_kept_rows()) is not None and (held := kept.find(rows)) is not None:
+        return held.schema
     schemas = [pq.read_schema(artifacts.local_path(segment.artifact)) for segment in rows.segments]
     return pa.unify_schemas(schemas, promote_options="permissive")
 

@@ -67,13 +67,14 @@ def _separate(known: Floats, found: Floats) -> float:
     from sklearn.metrics import roc_auc_score
 
     rows = np.vstack([known, found])
-    rows = np.where(np.isnan(rows).all(axis=0), 0.0, rows)
     side = np.repeat([0, 1], [len(known), len(found)])
     fold = np.random.default_rng(_SEED).permutation(len(rows)) % 2
     score = np.zeros(len(rows))
     for part in (0, 1):
         learner = HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=8, early_stopping=False, random_state=0)
-        learner.fit(rows[fold != part], side[fold != part])
+        learnt = rows[fold != part]
+        # The trees refuse a column without a value, which half of the rows may have where all of them have not.
+        learner.fit(np.where(np.isnan(learnt).all(axis=0), 0.0, learnt), side[fold != part])
         score[fold == part] = learner.predict_proba(rows[fold == part])[:, 1]
     return float(roc_auc_score(side, score))
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from base.artifacts import ArtifactStore
 from base.contract import DataContract
 from base.errors import EverfitError, Fault
-from base.model_files import load_model
+from base.model_files.stored import read_model
 from base.rows.personal import name_key, protected_contract
 from features.views import joined_types
 from registry.manifest import ModelManifest
@@ -72,7 +72,7 @@ def load_unproven(artifacts: ArtifactStore, manifest: ModelManifest, *, trusted:
     ------
     ModelFileRefused, ArtifactMissing, ArtifactCorrupt, UserCodeError
     """
-    model = load_model(artifacts.read_bytes(manifest.model_file), trusted=trusted)
+    model = read_model(manifest.model_file, artifacts, trusted=trusted)
     return _make_scorer(artifacts, manifest, model, trusted=trusted)
 
 

@@ -58,12 +58,12 @@ class Course:
 
     def walk(self, policies: Sequence[Policy]) -> bool:
         """Let all policies walk, a stretch at a time; False where the budget ended before they were through."""
-        first = sorted(policies, key=lambda policy: policy.name != EVERY_WINDOW)
-        waiting = deque((policy, self._walked(policy)) for policy in first)
+        ordered = sorted(policies, key=lambda policy: policy.name != EVERY_WINDOW)
+        waiting = deque((policy, self._walked(policy)) for policy in ordered)
         total = self.n_windows * len(policies)
         before = sum(done for _, done in waiting)
         done, begun = before, time.monotonic()
-        out: deque[tuple[Policy, int, int, Future]] = deque()
+        out: list[tuple[Policy, int, int, Future]] = []
         is_through = True
         while waiting or out:
             while waiting and len(out) < 2 * self.place.settings.fit_workers:
@@ -78,7 +78,8 @@ class Course:
                 out.append((policy, walked, until, future))
             if not out:
                 break
-            policy, walked, until, future = out.popleft()
+            first = self.workers.first([future for _, _, _, future in out])
+            policy, walked, until, future = out.pop(next(at for at, one in enumerate(out) if one[3] is first))
             self._take(future)
             done += until - walked
             left = (time.monotonic() - begun) / max(1, done - before) * (total - done)

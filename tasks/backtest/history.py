@@ -17,6 +17,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.errors import ArgumentError
 from base.pipeline import Pipeline
 from base.references import Reference, Rows, Segment, Snapshot, ValidatedData
+from base.rows.kept import find_kept_rows
 from base.rows.reading import load_rows
 from base.settings import Settings
 from base.times import as_utc, describe_duration
@@ -121,6 +122,8 @@ class History:
         if left:
             chosen.append(_store_piece(artifacts, self.plain.slice(n_rows - left, left), self.pipeline))
         good = Rows(segments=tuple(chosen), time=self.document.validated.good.time)
+        if (kept := find_kept_rows()) is not None:
+            kept.keep(good, self.plain.slice(0, n_rows))
         return self.document.validated.model_copy(update={"good": good, "n_rows": n_rows, "judgements": None})
 
     def _position(self, moment: datetime, *, side: str) -> int:

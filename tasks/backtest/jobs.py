@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from base.artifacts import ArtifactStore
-from base.atomic_files import write_atomically
+from base.atomic_files import without_syncing, write_atomically
 from base.fingerprint import digest_document
-from base.model_files.kept import KeptModels, keeping_models
+from base.model_files.kept import KeptModels, find_kept_models, keeping_models
 from base.pipeline import Pipeline
 from base.references import Reference
+from base.rows.kept import KeptRows, keeping_rows
 from base.settings import Settings
 from monitoring.pnl import ProfitAndLoss
 from registry.store import open_registry
@@ -84,7 +85,7 @@ def do_job(place: Place, job: Job) -> JobResult:
     ArgumentError
         If no first champion can be trained.
     """
-    with _working(place) as (ground, fits):
+    with _working(place, job.policy) as (ground, fits):
         before = fits.n_fits, fits.n_reused, fits.seconds
         result = _DO[job.kind](place, ground, job)
         return result.model_copy(
@@ -112,8 +113,22 @@ def _walk(place: Place, ground: Ground, job: Job) -> JobResult:
     walk.begin()
     walk.go(walk.steps_before(job.until))
     state = walk.state.model_copy(update={"n_windows": job.until})
+    _write_models(state, ground)
     write_atomically(_state_file(place, job), state.model_dump_json().encode())
     return JobResult(n_windows=job.until)
+
+
+def _write_models(state: WalkState, ground: Ground) -> None:
+    """Write the models that others will ask for: of who has served, and the last one's sibling."""
+    kept = find_kept_models()
+    if kept is None:
+        return
+    for reign in state.reigns:
+        kept.write(reign.load(ground.artifacts).model_file)
+    sibling = state.reigns[-1].load(ground.artifacts).sibling
+    if sibling is not None:
+        kept.write(sibling.model_file)
+    kept.let_go()
 
 
 def _account(place: Place, ground: Ground, job: Job) -> JobResult:
@@ -154,32 +169,40 @@ class _Bench:
         history = document.open(place.pipeline, artifacts)
         trusted = place.settings.trusted_types
         self.place = place
-        self.models = KeptModels()
-        self.fits = KeptFits(place.folder / "fits", artifacts, trusted=trusted, is_sharing=place.shares_fits)
+        self.rows = KeptRows()
+        self.models = KeptModels(place.folder / "models")
+        self.fits = KeptFits(place.folder / "fits", is_sharing=place.shares_fits)
         n_first = history.slice_of(history.spans[0]).start
         self.ground = Ground(
             history=history,
             registry=replace(open_registry(place.settings), artifacts=artifacts),
             settings=place.settings,
-            answers=Answers(history, artifacts, n_first=n_first, trusted=trusted),
+            answers=Answers(history, artifacts, n_first=n_first, trusted=trusted, is_whole=place.shares_fits),
             probes={},
             versions={},
+            trained={} if place.shares_fits else None,
         )
 
 
-_benches: dict[Path, _Bench] = {}
+_benches: dict[tuple[Path, str], _Bench] = {}
 
 
 @contextmanager
-def _working(place: Place) -> Iterator[tuple[Ground, KeptFits]]:
+def _working(place: Place, policy: Policy) -> Iterator[tuple[Ground, KeptFits]]:
     from threadpoolctl import threadpool_limits
 
-    bench = _benches.get(place.folder)
+    key = place.folder, "" if place.shares_fits else policy.name
+    bench = _benches.get(key)
     if bench is None:
         # One backtest at a time: rows and models of another are let go.
-        _benches.clear()
-        bench = _benches[place.folder] = _Bench(place)
-    if not place.shares_fits:
-        bench.ground.probes.clear()
-    with keeping_models(bench.models), keeping_fits(bench.fits), threadpool_limits(place.settings.fit_threads):
+        for other in [other for other in _benches if other[0] != place.folder]:
+            del _benches[other]
+        bench = _benches[key] = _Bench(place)
+    with ExitStack() as stack:
+        stack.enter_context(without_syncing())
+        stack.enter_context(keeping_fits(bench.fits))
+        stack.enter_context(threadpool_limits(place.settings.fit_threads))
+        if place.shares_fits:
+            stack.enter_context(keeping_models(bench.models))
+            stack.enter_context(keeping_rows(bench.rows))
         yield bench.ground, bench.fits

@@ -23,6 +23,7 @@ from tasks.backtest.answers import Answers
 from tasks.backtest.history import History
 from tasks.backtest.moments import Moment
 from tasks.backtest.replayed_store import ReplayedStore, cut_by_reign
+from tasks.backtest.replayed_version import ReplayedVersion
 from tasks.backtest.walk_state import Reign, WalkState
 
 # Of the interval of one window's mean loss.
@@ -119,7 +120,7 @@ class Looker:
             while len(self._versions) >= _MOST_VERSIONS:
                 self._versions.pop(next(iter(self._versions)))
             manifest = reign.load(self._artifacts)
-            self._versions[key] = MonitoredVersion(reign.number, manifest, self._artifacts, trusted=self._trusted)
+            self._versions[key] = ReplayedVersion(reign.number, manifest, self._artifacts, trusted=self._trusted)
         return self._versions[key]
 
 

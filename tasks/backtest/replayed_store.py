@@ -144,8 +144,8 @@ class ReplayedStore:
             columns["probabilities"] = pd.Series(answers.tolist(), dtype=object)
         columns |= {"arm": "champion", "path": "scikit-learn", "kind": "online", "micros": 0}
         inputs = self._answers.inputs(manifest, rows)
-        inputs.columns = pd.Index([shown_name(name) for name in inputs.columns])
-        return pd.concat([pd.DataFrame(columns), inputs], axis=1)
+        shown = inputs.set_axis([shown_name(name) for name in inputs.columns], axis=1)
+        return pd.concat([pd.DataFrame(columns), shown], axis=1)
 
 
 def cut_by_reign(reigns: Sequence[Reign], history: History, span: Span) -> list[tuple[Reign, slice]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from base.errors import EverfitError
+from base.fingerprint import digest_document
 from base.judged import Judged
+from base.model_files.kept import find_kept_models
 from base.pipeline import Pipeline
 from base.references import TrainingData, Trigger
 from base.settings import Settings
@@ -50,9 +53,20 @@ class Trainer:
         As the policy has it: its ``train.window`` may be another one.
     registry : Registry
         Whose artifact store is the backtest's own.
+    known : mapping, optional
+        What came of trainings of other policies in this process: an equal one is not done again.
     """
 
-    def __init__(self, history: History, pipeline: Pipeline, registry: Registry, settings: Settings) -> None:
+    def __init__(
+        self,
+        history: History,
+        pipeline: Pipeline,
+        registry: Registry,
+        settings: Settings,
+        known: MutableMapping[str, Trained] | None = None,
+    ) -> None:
+        self._known = known
+        self._learning = pipeline.spec.model_dump(mode="json", exclude={"triggers", "monitor"})
         self._history = history
         self._pipeline = pipeline
         self._registry = registry
@@ -73,6 +87,9 @@ class Trainer:
             return Trained("failed", False, "no row's target was known by then", 0.0, rows)
         if rows == last_rows:
             return Trained("unchanged", False, "nothing new since the last training", 0.0, rows)
+        key = self._name(rows, trigger, champion, revision)
+        if self._known is not None and (before := self._known.get(key)) is not None and _is_there(before):
+            return before
         try:
             trained = self._train(at, trigger, champion, revision)
         except EverfitError as error:
@@ -80,7 +97,15 @@ class Trainer:
             trained = Trained("failed", False, str(error), 0.0, rows)
         # A training costs what it takes by itself, whatever another policy has fitted for it.
         seconds = time.perf_counter() - started + _spared() - spared
-        return replace(trained, seconds=seconds, rows=rows)
+        trained = replace(trained, seconds=seconds, rows=rows)
+        if self._known is not None:
+            self._known[key] = trained
+        return trained
+
+    def _name(self, rows: str, trigger: Trigger, champion: Champion | None, revision: int) -> str:
+        """Name a training by all that it depends on beside the user's code, which is the same for all."""
+        told = None if champion is None else [champion.number, champion.manifest.model_dump(mode="json")]
+        return digest_document([self._learning, rows, trigger, told, revision])
 
     def _train(self, at: datetime, trigger: Trigger, champion: Champion | None, revision: int) -> Trained:
         pipeline, artifacts, settings, code = (
@@ -130,8 +155,19 @@ class Trainer:
             verdict=verdict,
             trigger=trigger,
         )
-        chosen = choose_deployed(judged, pipeline, self._registry, code=code, settings=settings)
+        # Who never serves need prove but once that such packages answer as they did in training.
+        chosen = choose_deployed(
+            judged, pipeline, self._registry, code=code, settings=settings, is_proven=champion is not None
+        )
         return Trained(verdict.outcome, True, verdict.reason, 0.0, "", chosen.manifest, data)
+
+
+def _is_there(trained: Trained) -> bool:
+    """Tell whether the models of a training that was done before can still be read."""
+    kept, manifest = find_kept_models(), trained.manifest
+    if kept is None or manifest is None:
+        return True
+    return all(kept.has(one.model_file) for one in (manifest, manifest.sibling) if one is not None)
 
 
 def _spared() -> float:

@@ -40,6 +40,7 @@ class Ground:
     answers: Answers
     probes: dict[str, Probe]
     versions: dict[str, MonitoredVersion]
+    trained: dict[str, Trained] | None = None
 
     @property
     def artifacts(self) -> ArtifactStore:
@@ -62,7 +63,7 @@ class Walk:
         self._policy = policy
         self.pipeline = pipeline
         self.ground = ground
-        self._trainer = Trainer(ground.history, pipeline, ground.registry, ground.settings)
+        self._trainer = Trainer(ground.history, pipeline, ground.registry, ground.settings, ground.trained)
         self._looker = Looker(
             ground.history,
             ground.answers,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import concurrent.futures
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import get_context
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -29,6 +31,9 @@ class Workers(Protocol):
     def submit(self, place: Place, job: Job) -> Future:
         """Hand a job out."""
 
+    def first(self, futures: Sequence[Future]) -> Future:
+        """Wait until one of some jobs is done, and return it."""
+
 
 class Order:
     """A job and its place as one thing: Prefect would look into them, and take the keys of a contract for a method."""
@@ -50,11 +55,16 @@ def do_job_task(order: Order) -> JobResult:
 @contextmanager
 def local_workers(settings: Settings) -> Iterator[Workers]:
     """Give processes of this machine: as many as the settings have fits at a time, and no Prefect server."""
-    pool = ProcessPoolExecutor(settings.fit_workers, mp_context=get_context("spawn"), initializer=end_with_parent)
+    context = get_context("spawn")
+    lanes = [
+        _Lane(ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent))
+        for _ in range(settings.fit_workers)
+    ]
     try:
-        yield _Processes(pool)
+        yield _Processes(lanes)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for lane in lanes:
+            lane.pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
@@ -65,12 +75,40 @@ def prefect_workers(settings: Settings) -> Iterator[Workers]:
         yield _PrefectRunner(made)
 
 
+@dataclass
+class _Lane:
+    """One process, and what it has to do."""
+
+    pool: ProcessPoolExecutor
+    given: list[concurrent.futures.Future[JobResult]] = field(default_factory=list)
+
+    @property
+    def n_waiting(self) -> int:
+        self.given = [future for future in self.given if not future.done()]
+        return len(self.given)
+
+
 class _Processes:
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
+    """Lets a policy stay with the process that knows its models, as long as no other one would be idle."""
+
+    def __init__(self, lanes: Sequence[_Lane]) -> None:
+        self._lanes = lanes
+        self._lane_of: dict[str, _Lane] = {}
 
     def submit(self, place: Place, job: Job) -> Future:
-        return self._pool.submit(do_job, place, job)
+        freest = min(self._lanes, key=lambda lane: lane.n_waiting)
+        lane = self._lane_of.get(job.policy.name, freest)
+        if lane.n_waiting and not freest.n_waiting:
+            lane = freest
+        self._lane_of[job.policy.name] = lane
+        future = lane.pool.submit(do_job, place, job)
+        lane.given.append(future)
+        return future
+
+    def first(self, futures: Sequence[Future]) -> Future:
+        given = cast(Sequence[concurrent.futures.Future[JobResult]], futures)
+        done, _ = concurrent.futures.wait(given, return_when=concurrent.futures.FIRST_COMPLETED)
+        return next(future for future in futures if future in done)
 
 
 class _PrefectRunner:
@@ -80,3 +118,6 @@ class _PrefectRunner:
     def submit(self, place: Place, job: Job) -> Future:
         future: Future = self._runner.submit(do_job_task, parameters={"order": Order(place, job)})
         return future
+
+    def first(self, futures: Sequence[Future]) -> Future:
+        return futures[0]

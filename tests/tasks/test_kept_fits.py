@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from base.artifacts import ArtifactStore
 from base.train_spec import EstimatorSpec
-from tasks.kept_fits import KeptFits, find_kept_fits, keeping_fits, name_fit, take_fit
+from tasks.kept_fits import KeptFits, ask_fit, find_kept_fits, keeping_fits, name_fit, name_question, take_fit
 
 SPEC = EstimatorSpec(estimator="sklearn.linear_model.LinearRegression", parameters={})
 ROWS = pd.DataFrame({"a": [1.0, 2.0, 4.0], "__target__": [1.0, 2.0, 3.0]})
@@ -28,7 +27,7 @@ def _fit() -> LinearRegression:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> KeptFits:
-    return KeptFits(tmp_path / "fits", ArtifactStore(str(tmp_path / "artifacts")))
+    return KeptFits(tmp_path / "fits")
 
 
 def test_without_a_place_to_keep_them_every_fit_is_done() -> None:
@@ -60,29 +59,44 @@ def test_what_differs_has_another_name(spec: EstimatorSpec, rows: pd.DataFrame, 
     assert name_fit(spec, DATA, rows, seed=seed) != name_fit(SPEC, DATA, ROWS, seed=0)
 
 
-def test_another_process_finds_a_long_fit(kept: KeptFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.kept_fits._WORTH_A_FILE", 0.0)
-    kept.take("key", _fit)
-    other = KeptFits(tmp_path / "fits", ArtifactStore(str(tmp_path / "artifacts")))
+def test_another_process_finds_the_figures_of_a_fit(kept: KeptFits, tmp_path: Path) -> None:
+    question = name_question("slope", ROWS)
 
-    model = other.take("key", lambda: pytest.fail("it was fitted before"))
+    def ask() -> list[float]:
+        return [float(take_fit(SPEC, DATA, ROWS, seed=0, fit=_fit).coef_[0])]
 
-    assert model.coef_ == pytest.approx(_fit().coef_)
-    assert other.spared == pytest.approx(kept.seconds)
+    with keeping_fits(kept):
+        first = ask_fit(SPEC, DATA, ROWS, seed=0, question=question, ask=ask)
+    with keeping_fits(KeptFits(tmp_path / "fits")) as other:
+        again = ask_fit(SPEC, DATA, ROWS, seed=0, question=question, ask=lambda: pytest.fail("it was asked before"))
+
+    assert again == first == pytest.approx(_fit().coef_)
+    assert (kept.n_fits, other.n_fits, other.n_reused) == (1, 0, 1)
+    assert other.spared >= kept.seconds
+
+
+def test_another_question_to_an_equal_fit_is_asked(kept: KeptFits) -> None:
+    with keeping_fits(kept):
+        one = ask_fit(SPEC, DATA, ROWS, seed=0, question=name_question("sum", ROWS), ask=lambda: [1.0])
+        other = ask_fit(SPEC, DATA, ROWS, seed=0, question=name_question("sum", ROWS.iloc[:2]), ask=lambda: [2.0])
+
+    assert (one, other) == ((1.0,), (2.0,))
 
 
 def test_a_fit_that_fails_is_tried_again(kept: KeptFits) -> None:
-    with pytest.raises(ValueError, match="no"):
-        kept.take("key", _fail)
+    with keeping_fits(kept):
+        with pytest.raises(ValueError, match="no"):
+            take_fit(SPEC, DATA, ROWS, seed=0, fit=_fail)
 
-    assert kept.take("key", _fit) is not None
+        assert take_fit(SPEC, DATA, ROWS, seed=0, fit=_fit) is not None
 
 
 def test_sharing_can_be_turned_off(tmp_path: Path) -> None:
-    alone = KeptFits(tmp_path / "fits", ArtifactStore(str(tmp_path / "artifacts")), is_sharing=False)
+    with keeping_fits(KeptFits(tmp_path / "fits", is_sharing=False)) as alone:
+        first, second = (take_fit(SPEC, DATA, ROWS, seed=0, fit=_fit) for _ in range(2))
 
-    assert alone.take("key", _fit) is not alone.take("key", _fit)
-    assert alone.n_reused == 0
+    assert first is not second
+    assert (alone.n_fits, alone.n_reused) == (2, 0)
 
 
 def _fail() -> Any:

@@ -1,14 +1,19 @@
-"""Claims about models that are kept in memory: the same model, read once, and never past the allow-list."""
+"""Claims about models that are kept in memory: the same model under its fit's name, and never past the allow-list."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from base.model_files import ModelFileRefused, dump_model, load_model
+from base.artifacts import ArtifactStore
+from base.model_files import ModelFileRefused
 from base.model_files.kept import KeptModels, find_kept_models, keeping_models
+from base.model_files.stored import read_model, store_model
 
 
 class _Foreign(StandardScaler):  # type: ignore[misc]
@@ -16,46 +21,84 @@ class _Foreign(StandardScaler):  # type: ignore[misc]
 
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+ONE, OTHER = "ab" * 32, "cd" * 32
 
 
-def test_outside_nothing_is_kept() -> None:
-    data = dump_model(StandardScaler().fit(X))
+@pytest.fixture
+def artifacts(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(str(tmp_path / "artifacts"))
+
+
+def _named(kept: KeptModels, model: Any, name: str = ONE) -> Any:
+    kept.name(model, fit=name, kind=type(model).__name__)
+    return model
+
+
+def test_outside_nothing_is_kept(artifacts: ArtifactStore) -> None:
+    model = StandardScaler().fit(X)
+
+    stored = store_model(model, artifacts)
 
     assert find_kept_models() is None
-    assert load_model(data) is not load_model(data)
+    assert stored in artifacts
+    assert read_model(stored, artifacts) is not model
 
 
-def test_a_file_is_read_once_and_a_model_written_once() -> None:
-    model = StandardScaler().fit(X)
-    with keeping_models(KeptModels()):
-        first, second = dump_model(model), dump_model(model)
-        read = load_model(first)
+def test_a_kept_model_is_itself_and_has_no_file(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    with keeping_models(KeptModels(tmp_path / "models")) as kept:
+        model = _named(kept, LogisticRegression().fit(X, Y))
+        stored = store_model(model, artifacts)
 
-        assert first is second
-        assert load_model(first) is read
-    assert np.allclose(read.mean_, model.mean_)
-
-
-def test_what_was_written_here_is_not_read_once_its_types_were_read() -> None:
-    one, other = LogisticRegression().fit(X, Y), LogisticRegression(C=0.5).fit(X, Y)
-    with keeping_models(KeptModels()):
-        assert load_model(dump_model(one)) is not one
-        assert load_model(dump_model(other)) is other
+        assert read_model(stored, artifacts) is model
+    assert list(artifacts.list_files()) == []
+    assert not (tmp_path / "models").exists()
 
 
-def test_a_type_that_may_not_be_read_is_refused_however_often() -> None:
-    model = _Foreign().fit(X)
-    with keeping_models(KeptModels()):
-        data = dump_model(model)
+def test_a_model_without_a_name_is_stored_as_ever(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    with keeping_models(KeptModels(tmp_path)):
+        stored = store_model(StandardScaler().fit(X), artifacts)
+
+    assert stored in artifacts
+
+
+def test_another_process_reads_what_was_written(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    model = LogisticRegression().fit(X, Y)
+    with keeping_models(KeptModels(tmp_path)) as kept:
+        stored = store_model(_named(kept, model), artifacts)
+        kept.write(stored)
+    with keeping_models(KeptModels(tmp_path)) as other:
+        read = read_model(stored, artifacts)
+
+        assert other.has(stored)
+        assert np.allclose(read.coef_, model.coef_)
+
+
+def test_a_type_that_may_not_be_read_is_refused_however_often(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    with keeping_models(KeptModels(tmp_path)) as kept:
+        stored = store_model(_named(kept, _Foreign().fit(X)), artifacts)
         for _ in range(3):
             with pytest.raises(ModelFileRefused):
-                load_model(data)
+                read_model(stored, artifacts)
 
 
-def test_the_oldest_are_let_go() -> None:
-    with keeping_models(KeptModels(most=1)):
-        first = dump_model(StandardScaler().fit(X))
-        read = load_model(first)
-        load_model(dump_model(StandardScaler().fit(X + 1)))
+def test_the_oldest_leaves_memory_for_a_file(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    first, second = StandardScaler().fit(X), StandardScaler().fit(X + 1)
+    with keeping_models(KeptModels(tmp_path, most=1)) as kept:
+        stored = store_model(_named(kept, first), artifacts)
+        store_model(_named(kept, second, OTHER), artifacts)
 
-        assert load_model(first) is not read
+        read = read_model(stored, artifacts)
+
+    assert read is not first
+    assert np.allclose(read.mean_, first.mean_)
+
+
+def test_what_was_not_written_can_be_let_go(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    with keeping_models(KeptModels(tmp_path)) as kept:
+        first = store_model(_named(kept, StandardScaler().fit(X)), artifacts)
+        second = store_model(_named(kept, StandardScaler().fit(X + 1), OTHER), artifacts)
+        kept.write(first)
+        kept.let_go()
+
+        assert kept.has(first)
+        assert not kept.has(second)
