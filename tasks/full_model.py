@@ -25,7 +25,7 @@ from base.settings import Settings
 from base.user_code import UserCode
 from features.plan import frame_from_table, select_features
 from tasks.feature_making import add_features, add_fitted
-from tasks.fits import check_answers, describe_failure, fit_recipe, predict
+from tasks.fits import Moments, check_answers, describe_failure, fit_recipe, predict
 from tasks.frames import load_table
 from tasks.joined_views import join_rows, read_joined
 from tasks.preparation import encode_target, load_columns, store_features
@@ -34,8 +34,11 @@ from tasks.splits import Split
 
 # Rows that both models have learnt from, on which their answers are compared.
 _ROWS_COMPARED = 5_000
-# Of the target's standard deviation: how far the answers may move from the judged model's, as earth mover's distance.
+# Of the target's standard deviation: how far the answers may move from the judged model's, as earth mover's distance,
+# without further evidence.
 _LARGEST_SHIFT = 0.25
+# Fewer rows tell nothing about a model that answers otherwise.
+_FEWEST_TRIED = 30
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,6 +51,7 @@ class FullModel:
     model: Artifact | None
     churn: float | None = None
     problem: str | None = None
+    note: str | None = None
 
 
 def prepare_all(
@@ -92,7 +96,9 @@ def fit_on_all(
     """Fit the recipe on all rows, and compare the model with the judged one.
 
     It may serve where its answers are numbers, lie where the judged model's do on rows that both have learnt from,
-    and lose no more on the newest rows, which it has learnt from, than the judged model, which has not.
+    and lose no more on the newest rows, which it has learnt from, than the judged model, which has not. Answers that
+    lie elsewhere are what a world that has just changed would ask for: then the recipe is fitted once more, with the
+    older half of the newest rows, and has to lose less than the judged model on the newer half, which neither knows.
     """
     spec, data = pipeline.spec, judged.data
     full = data
@@ -119,11 +125,29 @@ def fit_on_all(
     if full.artifact != data.artifact:
         newest = load_prepared(data, artifacts, Part(start=start, stop=data.test.stop))[list(data.features)]
     before = predict(sibling, newest, n_classes=None if data.classes is None else len(data.classes))
-    churn, problem = compare_answers(judged, full, spec, answers, before, target, start)
-    return FullModel(full, store_model(model, artifacts), churn, problem)
+    churn, shift = measure_moves(judged, full, spec, answers, before, target, start)
+    stored, note = store_model(model, artifacts), None
+    if shift is not None and shift > _LARGEST_SHIFT:
+        note = (
+            f"its answers moved by {shift:.2f} standard deviations of the target from the judged model's, on rows that "
+            f"both have learnt from (at most {_LARGEST_SHIFT} goes without further evidence)"
+        )
+        gap = None if spec.prepare.fitted else _try_half(judged, full, pipeline, artifacts, settings, moments, before)
+        if gap is None:
+            return FullModel(full, stored, churn, f"{note}, and no part of the newest rows can be tried apart")
+        found = compare_pairs(gap, confidence=spec.validate_model.confidence)
+        tried = (
+            f"fitted with the older half of the newest rows, it loses {found.difference:+.4g} on the {len(gap):,} "
+            f"newer ones (interval {found.low:+.4g} to {found.high:+.4g})"
+        )
+        if not found.high < 0:
+            return FullModel(full, stored, churn, f"{note}; {tried}")
+        note = f"{note}; {tried}, so it is the world that has moved"
+    problem = None if shift is None else _find_loss(judged, spec, answers, before, target, start)
+    return FullModel(full, stored, churn, problem, note if problem is None else None)
 
 
-def compare_answers(
+def measure_moves(
     judged: Judged,
     full: TrainingData,
     spec: PipelineSpec,
@@ -131,8 +155,11 @@ def compare_answers(
     before: Floats,
     target: npt.NDArray[np.generic],
     start: int = 0,
-) -> tuple[float, str | None]:
-    """Return the churn between the two models on rows that both learnt from, and what speaks against the full one.
+) -> tuple[float, float | None]:
+    """Return the churn between the two models on rows that both learnt from, and how far their answers lie apart there.
+
+    The latter is the earth mover's distance in standard deviations of the target; None where classes differ, or the
+    target is the same in all of these rows.
 
     Parameters
     ----------
@@ -154,25 +181,66 @@ def compare_answers(
     churn = measure_churn(points, others, is_regression=is_regression)
     known = target[compared]
     spread = float(np.std(known.astype(np.float64) if is_regression else known == known.max()))
-    if full.classes == data.classes and spread > 0:
-        new, old = (each[compared] if is_regression else each[compared][:, -1] for each in (answers, before))
-        shift = float(wasserstein_distance(new, old)) / spread
-        if shift > _LARGEST_SHIFT:
-            return churn, (
-                f"its answers moved by {shift:.2f} standard deviations of the target from the judged model's, on rows "
-                f"that both have learnt from (at most {_LARGEST_SHIFT} is allowed)"
-            )
-        newest = slice(data.test.stop - start - judged.evaluation.n_rows, data.test.stop - start)
-        gap = row_losses(spec.task, target[newest], answers[newest]) - row_losses(
-            spec.task, target[newest], before[newest]
+    if full.classes != data.classes or spread <= 0:
+        return churn, None
+    new, old = (each[compared] if is_regression else each[compared][:, -1] for each in (answers, before))
+    return churn, float(wasserstein_distance(new, old)) / spread
+
+
+def _try_half(
+    judged: Judged,
+    full: TrainingData,
+    pipeline: Pipeline,
+    artifacts: ArtifactStore,
+    settings: Settings,
+    moments: Moments | None,
+    before: Floats,
+) -> Floats | None:
+    """Fit with the older half of the newest rows; return what each newer one loses more than by the judged model.
+
+    None where there are too few of them, or the fit fails.
+    """
+    n_newest = judged.evaluation.n_rows // 2
+    middle = full.test.stop - n_newest
+    if n_newest < _FEWEST_TRIED:
+        return None
+    frame = load_prepared(full, artifacts, Part(start=0, stop=full.test.stop))
+    known = None if moments is None else moments[:middle]
+    newer = frame.iloc[middle:].reset_index(drop=True)
+    n_classes = None if full.classes is None else len(full.classes)
+    try:
+        model = fit_recipe(
+            judged.candidates.recipe, full, frame.iloc[:middle], moments=known, threads=settings.fit_threads
         )
-        found = compare_pairs(gap, confidence=spec.validate_model.confidence)
-        if math.isfinite(found.low) and found.low > 0:
-            return churn, (
-                f"it loses more on the newest {len(gap):,} rows, which it has learnt from, than the judged one, which "
-                f"has not (difference {found.difference:+.4g}, interval {found.low:+.4g} to {found.high:+.4g})"
-            )
-    return churn, None
+        answers = predict(model, newer[list(full.features)], n_classes=n_classes)
+        check_answers(answers, n_rows=n_newest, n_classes=n_classes)
+    except DefinitionError:
+        raise
+    except Exception:
+        return None
+    task, target = pipeline.spec.task, newer[TARGET].to_numpy()
+    return row_losses(task, target, answers) - row_losses(task, target, before[-n_newest:])
+
+
+def _find_loss(
+    judged: Judged,
+    spec: PipelineSpec,
+    answers: Floats,
+    before: Floats,
+    target: npt.NDArray[np.generic],
+    start: int,
+) -> str | None:
+    """Say what the full model loses more on the newest rows than the judged one; None where that may be luck."""
+    stop = judged.data.test.stop - start
+    newest = slice(stop - judged.evaluation.n_rows, stop)
+    gap = row_losses(spec.task, target[newest], answers[newest]) - row_losses(spec.task, target[newest], before[newest])
+    found = compare_pairs(gap, confidence=spec.validate_model.confidence)
+    if not (math.isfinite(found.low) and found.low > 0):
+        return None
+    return (
+        f"it loses more on the newest {len(gap):,} rows, which it has learnt from, than the judged one, which "
+        f"has not (difference {found.difference:+.4g}, interval {found.low:+.4g} to {found.high:+.4g})"
+    )
 
 
 def _span(table: pa.Table, time: str | None) -> dict[str, datetime | None]:

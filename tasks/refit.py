@@ -183,7 +183,7 @@ def _choose(
             problem = str(error)
         else:
             reason = f"the same recipe fitted on all {full.data.test.stop:,} rows{_tell(full.churn, spec)}"
-            return manifest, "full", reason
+            return manifest, "full", reason if full.note is None else f"{reason}; {full.note}"
     return sibling, "sibling", f"{_INSTEAD}: {problem}"
 
 

@@ -121,6 +121,29 @@ def test_the_judged_model_serves_where_the_full_one_may_not(
     assert words in full.problem
 
 
+@pytest.mark.parametrize(
+    ("n_late", "prepare", "words"),
+    [
+        (180, {}, "so it is the world that has moved"),
+        (180, _WITH_FITTED["prepare"], "no part of the newest rows can be tried apart"),
+        (20, {}, "None"),
+    ],
+    ids=["nearly all are late now", "nearly all, and features that learn", "the last few"],
+)
+def test_answers_that_lie_elsewhere_serve_where_newer_rows_speak_for_them(
+    n_late: int, prepare: dict[str, Any], words: str, settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    trips = make_trips(900, noise=0.02)
+    trips.loc[trips.index >= 900 - n_late, "late"] = True
+    definition = define(prepare=prepare, train={"estimators": [TREE], "window": "200 rows"})
+    pipeline, trained = _train(tmp_path / "trips", settings, trips, definition)
+
+    full = fit_on_all(trained.judged, pipeline, registry.artifacts, code=UserCode(pipeline.code), settings=settings)
+
+    assert (full.problem is None) == (prepare == {})
+    assert words in f"{full.problem or full.note}"
+
+
 def test_what_is_packaged_is_the_full_model_with_its_siblings_metrics(
     settings: Settings, registry: Registry, tmp_path: Path
 ) -> None:
