@@ -14,10 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from base.artifact import Artifact, ArtifactCorrupt, ArtifactMissing, ArtifactNotStored
 from base.atomic_files import copy_stream, delete_leftovers, list_sizes, write_atomically, writing
-from base.errors import ArgumentError, EverfitError
+from base.errors import ArgumentError
 from base.fingerprint import digest_bytes
 from base.known_digests import digest_once, remember_digest
 from base.settings import Settings
@@ -26,62 +25,12 @@ from base.times import as_utc, utc_now
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+__all__ = ["STORED_AGAIN_AFTER", "Artifact", "ArtifactCorrupt", "ArtifactMissing", "ArtifactNotStored", "ArtifactStore"]
+
 STORED_AGAIN_AFTER = timedelta(minutes=30)
 """Age from which a file in an object store is written again when its content is stored once more."""
 
 _STORED = re.compile(r"(?P<digest>[0-9a-f]{64})(?P<suffix>[^/\\\x00]*)")
-
-
-class Artifact(BaseModel):
-    """A reference to a stored file: its content's digest and its size; the name ends as the file would."""
-
-    model_config = ConfigDict(frozen=True)
-
-    # A reference comes from a document; none may lead out of the store.
-    digest: str = Field(pattern=r"^[0-9a-f]{2,}$")
-    size_bytes: int = Field(ge=0)
-    suffix: str = Field("", pattern=r"^[^/\\\x00]*$")
-
-    @property
-    def key(self) -> str:
-        """Where the file lies below the store's root.
-
-        Examples
-        --------
-        >>> Artifact(digest="ab12", size_bytes=3, suffix=".json").key
-        'sha256/ab/ab12.json'
-        """
-        return f"sha256/{self.digest[:2]}/{self.digest}{self.suffix}"
-
-
-class ArtifactMissing(EverfitError):
-    """A stored file that something refers to is gone."""
-
-    def __init__(self, artifact: Artifact, store: str) -> None:
-        super().__init__(
-            f"artifact {artifact.key!r} is not in the store {store!r}; "
-            "restore it from a backup, or run the pipeline again"
-        )
-        self.artifact = artifact
-
-
-class ArtifactCorrupt(EverfitError):
-    """A stored file is not what was written."""
-
-    def __init__(self, artifact: Artifact, found: str) -> None:
-        super().__init__(
-            f"artifact {artifact.key!r} was changed after it was written: its content's digest is {found!r}; "
-            "restore it from a backup, or delete it and run the pipeline again"
-        )
-        self.artifact = artifact
-        self.found = found
-
-
-class ArtifactNotStored(EverfitError):
-    """A file could not be written into the store."""
-
-    def __init__(self, store: str, problem: str, way_out: str) -> None:
-        super().__init__(f"nothing was written into the store {store!r}: {problem}; {way_out}")
 
 
 class ArtifactStore:

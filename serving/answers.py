@@ -9,7 +9,7 @@ import msgspec
 
 from base.errors import Fault
 from serving.loading.served import Served
-from serving.scoring.batcher import Answer
+from serving.scoring.asked import Answer
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):

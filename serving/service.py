@@ -28,7 +28,8 @@ from serving.rollout.controller import Controller
 from serving.rollout.looker_process import LookerProcess
 from serving.rollout.router import CHAMPION_ARM, Router, Share
 from serving.rollout.shadow import ShadowRunner
-from serving.scoring.batcher import Answer, Asked, Batcher, PredictionNotLogged
+from serving.scoring.asked import Answer, Asked, PredictionNotLogged
+from serving.scoring.batcher import Batcher
 from serving.scoring.scorer import Scorer
 from serving.web.judged_rows import Reread, Row, read_values
 from serving.web.problems import BodyRefused, FaultsFound

@@ -18,12 +18,13 @@ from base.metrics import Task
 from base.model_files.stored import store_model
 from base.references import TrainingData
 from base.train_spec import EstimatorSpec, SearchSpec, TrainingWindow, TrainSpec
+from tasks.entrant import Entrant
 from tasks.estimators import DEFAULT_ESTIMATORS, build_estimator
 from tasks.fit_jobs import FitJob, FitResult, Ground, run_job
 from tasks.fits import select_window
 from tasks.folds import Fold, Timeline, make_folds, store_folds
 from tasks.prepared_rows import TARGET, load_prepared, load_trial
-from tasks.search import Entrant, RunJobs, enter_candidates, plan_size, search
+from tasks.search import RunJobs, enter_candidates, plan_size, search
 from tasks.windows import Race, describe_window, race_windows
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import orjson
 from registry.manifest import ModelManifest
 from serving.answers import Answers
 from serving.protocols.answer_columns import AnswerColumns, PredictionType, columns_of, prediction_type
-from serving.scoring.batcher import PredictionFailed
+from serving.scoring.asked import PredictionFailed
 from serving.web.problems import describe_faults
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from base.errors import EverfitError
 from base.times import utc_now
 from serving.identifiers import new_ids
 from serving.log.batches import LoggedBatch
+from serving.scoring.asked import Answer, Asked, PredictionFailed, PredictionNotLogged
 from serving.scoring.row_reader import Values, values_of
-from serving.scoring.scorer import Prediction, Scorer
+from serving.scoring.scorer import Scorer
 
 _log = logging.getLogger(__name__)
 
-Rows = Sequence[dict[str, Any]]
 Commit = Callable[[Sequence[LoggedBatch], Callable[[Exception | None], None]], None]
 
 # Beyond this a call takes so long that those who wait longest are better served by two.
@@ -37,43 +37,6 @@ _LONGEST_WAIT_SECONDS = 0.002
 _MOST_WRITTEN = 2
 # Other requests' bodies are to be read between one call and the next.
 _MOST_TOGETHER_AT_ONCE = 64
-
-
-class PredictionFailed(EverfitError):
-    """A version cannot answer rows that its signature allows."""
-
-
-class PredictionNotLogged(EverfitError):
-    """The log did not take an answer, so it is not given."""
-
-
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """The rows of one request that have passed the signature; ``began`` is :func:`time.perf_counter` at its arrival.
-
-    ``values`` are the rows as :class:`serving.scoring.row_reader.RowReader` reads them, where it does.
-    """
-
-    rows: Rows
-    values: Sequence[Values] | None = None
-    arm: str = "champion"
-    kind: str = "online"
-    began: float = 0.0
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What one request gets: an identifier and a prediction for each row.
-
-    ``values`` are raw: of shape (n_rows,) for a regression, else (n_rows, n_classes).
-    """
-
-    ids: list[str]
-    values: npt.NDArray[np.float64]
-    scorer: Scorer
-
-    @property
-    def predictions(self) -> list[Prediction]:
-        """The answers with their meaning."""
-        return self.scorer.describe(self.values)
 
 
 class _Waiting(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,7 @@ from base.times import parse_duration, utc_now
 from serving.labels.body import CONTENT_TYPES, read_label_body
 from serving.labels.label import LabelBatch
 from serving.loading.served import Served
-from serving.scoring.batcher import PredictionNotLogged
+from serving.scoring.asked import PredictionNotLogged
 from serving.service import Service
 from serving.web.bodies import read_body
 from serving.web.model_routes import json_response

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from base.errors import EverfitError, Fault
-from serving.scoring.batcher import PredictionFailed, PredictionNotLogged
+from serving.scoring.asked import PredictionFailed, PredictionNotLogged
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -15,7 +15,7 @@ from serving.protocols.answer_columns import columns_of
 from serving.protocols.arrow_answer import AnswerStream
 from serving.protocols.infer_answer import write_infer_answer
 from serving.protocols.infer_body import InferRequest
-from serving.scoring.batcher import Answer
+from serving.scoring.asked import Answer
 from tests.serving.models import load_version, register_model
 
 

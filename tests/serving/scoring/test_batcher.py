@@ -12,7 +12,8 @@ import pytest
 from base.errors import UserCodeError
 from registry.store import Registry
 from serving.log.batches import LoggedBatch
-from serving.scoring.batcher import Answer, Asked, Batcher, Commit, PredictionNotLogged
+from serving.scoring.asked import Answer, Asked, PredictionNotLogged
+from serving.scoring.batcher import Batcher, Commit
 from serving.scoring.scorer import Scorer
 from tests.serving.models import load_version, make_rows, register_model
 
