@@ -9,6 +9,7 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +17,7 @@ from base.artifacts import Artifact, ArtifactStore
 from base.errors import DefinitionError
 from base.gate.checks import measure_churn
 from base.gate.paired_comparison import compare_pairs
-from base.judged import Judged
+from base.judged import Judged, Recipe, WindowChoice
 from base.metrics import point_answers, row_losses
 from base.model_files.stored import read_model, store_model
 from base.pipeline import Pipeline, PipelineSpec
@@ -25,33 +26,34 @@ from base.settings import Settings
 from base.user_code import UserCode
 from features.plan import frame_from_table, select_features
 from tasks.feature_making import add_features, add_fitted
-from tasks.fits import Moments, check_answers, describe_failure, fit_recipe, predict
+from tasks.fits import check_answers, describe_failure, fit_recipe, predict
 from tasks.frames import load_table
 from tasks.joined_views import join_rows, read_joined
+from tasks.newest_rows import NewestRows
 from tasks.preparation import encode_target, load_columns, store_features
 from tasks.prepared_rows import TARGET, load_moments, load_part, load_prepared, make_plan
 from tasks.splits import Split
+from tasks.windows import describe_window
 
 # Rows that both models have learnt from, on which their answers are compared.
 _ROWS_COMPARED = 5_000
 # Of the target's standard deviation: how far the answers may move from the judged model's, as earth mover's distance,
 # without further evidence.
 _LARGEST_SHIFT = 0.25
-# Fewer rows tell nothing about a model that answers otherwise.
-_FEWEST_TRIED = 30
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FullModel:
-    """The recipe fitted on all rows, or why it may not serve."""
+    """The recipe fitted on all rows, or why it may not serve; ``window`` is another than the judged model's."""
 
     data: TrainingData
     model: Artifact | None
     churn: float | None = None
     problem: str | None = None
     note: str | None = None
+    window: WindowChoice | None = None
 
 
 def prepare_all(
@@ -96,55 +98,99 @@ def fit_on_all(
     """Fit the recipe on all rows, and compare the model with the judged one.
 
     It may serve where its answers are numbers, lie where the judged model's do on rows that both have learnt from,
-    and lose no more on the newest rows, which it has learnt from, than the judged model, which has not. Answers that
-    lie elsewhere are what a world that has just changed would ask for: then the recipe is fitted once more, with the
-    older half of the newest rows, and has to lose less than the judged model on the newer half, which neither knows.
+    and lose no more on the newest rows, which it has learnt from, than the judged model, which has not.
+
+    Where the newest rows say that the world has changed, the race of training windows is run again with them, and
+    answers may lie elsewhere: the recipe is fitted once more, with the older half of the newest rows, and has to lose
+    less than the judged model on the newer half, which neither knows.
     """
     spec, data = pipeline.spec, judged.data
+    recipe, window, note = judged.candidates.recipe, None, None
     full = data
     try:
         full = prepare_all(data, judged.validated, pipeline, artifacts, code=code, trusted=settings.trusted_types)
         everything = Part(start=0, stop=full.test.stop)
         good = judged.validated.good
         moments = None if spec.time is None else load_moments(full, good, everything, artifacts, time=spec.time)
-        frame = load_prepared(full, artifacts)
-        model = fit_recipe(judged.candidates.recipe, full, frame, moments=moments, threads=settings.fit_threads)
-        n_classes = None if full.classes is None else len(full.classes)
+        frame = load_prepared(full, artifacts, everything)
         # Both models answer what they are compared by: rows that both have learnt from, and the newest.
         start = min(max(0, data.validation.stop - _ROWS_COMPARED), data.test.stop - judged.evaluation.n_rows)
+        before = _ask_judged(judged, full, frame, artifacts, start, trusted=settings.trusted_types)
+        newest = NewestRows(
+            judged=judged,
+            spec=spec,
+            data=full,
+            frame=frame,
+            moments=moments,
+            before=before[-judged.evaluation.n_rows :],
+            threads=settings.fit_threads,
+        )
+        if spec.train.window is None and newest.can_be_tried and newest.has_changed():
+            window, note = _choose_again(newest)
+            recipe = recipe if window is None else recipe.model_copy(update={"window": window.window})
+        model = fit_recipe(recipe, full, frame, moments=moments, threads=settings.fit_threads)
         target = frame[TARGET].to_numpy()[start:]
-        newest = frame[list(full.features)].iloc[start:].copy()
-        del frame
-        answers = predict(model, newest, n_classes=n_classes)
-        check_answers(answers, n_rows=len(newest), n_classes=n_classes)
+        answers = predict(
+            model,
+            frame[list(full.features)].iloc[start:],
+            n_classes=None if full.classes is None else len(full.classes),
+        )
+        check_answers(answers, n_rows=len(target), n_classes=None if full.classes is None else len(full.classes))
+        churn, shift = measure_moves(judged, full, spec, answers, before, target, start)
+        problem = None if shift is None else _find_loss(judged, spec, answers, before, target, start)
+        if shift is not None and shift > _LARGEST_SHIFT and window is None and problem is None:
+            note, problem = _explain_shift(shift, newest, recipe)
     except DefinitionError:
         raise
     except Exception as failure:
         return FullModel(full, None, problem=describe_failure(failure))
-    sibling = read_model(judged.candidates.model, artifacts, trusted=settings.trusted_types)
+    return FullModel(full, store_model(model, artifacts), churn, problem, note, window)
+
+
+def _ask_judged(
+    judged: Judged,
+    full: TrainingData,
+    frame: pd.DataFrame,
+    artifacts: ArtifactStore,
+    start: int,
+    *,
+    trusted: Sequence[str],
+) -> Floats:
+    """Ask the judged model for answers to the rows from *start* on, prepared as it learnt them."""
+    data = judged.data
+    model = read_model(judged.candidates.model, artifacts, trusted=trusted)
+    rows = frame.iloc[start:]
     if full.artifact != data.artifact:
-        newest = load_prepared(data, artifacts, Part(start=start, stop=data.test.stop))[list(data.features)]
-    before = predict(sibling, newest, n_classes=None if data.classes is None else len(data.classes))
-    churn, shift = measure_moves(judged, full, spec, answers, before, target, start)
-    stored, note = store_model(model, artifacts), None
-    if shift is not None and shift > _LARGEST_SHIFT:
-        note = (
-            f"its answers moved by {shift:.2f} standard deviations of the target from the judged model's, on rows that "
-            f"both have learnt from (at most {_LARGEST_SHIFT} goes without further evidence)"
-        )
-        gap = None if spec.prepare.fitted else _try_half(judged, full, pipeline, artifacts, settings, moments, before)
-        if gap is None:
-            return FullModel(full, stored, churn, f"{note}, and no part of the newest rows can be tried apart")
-        found = compare_pairs(gap, confidence=spec.validate_model.confidence)
-        tried = (
-            f"fitted with the older half of the newest rows, it loses {found.difference:+.4g} on the {len(gap):,} "
-            f"newer ones (interval {found.low:+.4g} to {found.high:+.4g})"
-        )
-        if not found.high < 0:
-            return FullModel(full, stored, churn, f"{note}; {tried}")
-        note = f"{note}; {tried}, so it is the world that has moved"
-    problem = None if shift is None else _find_loss(judged, spec, answers, before, target, start)
-    return FullModel(full, stored, churn, problem, note if problem is None else None)
+        rows = load_prepared(data, artifacts, Part(start=start, stop=data.test.stop))
+    return predict(model, rows[list(data.features)], n_classes=None if data.classes is None else len(data.classes))
+
+
+def _choose_again(newest: NewestRows) -> tuple[WindowChoice | None, str | None]:
+    """Return another window than the judged model's, and why, where the newest rows speak for it."""
+    recipe = newest.judged.candidates.recipe
+    window = newest.choose_window()
+    if window.window == recipe.window:
+        return None, None
+    found = newest.try_recipe(recipe.model_copy(update={"window": window.window}))
+    if found is None or not found.high < 0:
+        return None, None
+    kept = describe_window(window.window)
+    return window, f"the newest rows say that the world has changed, so it learns from {kept}: {newest.describe(found)}"
+
+
+def _explain_shift(shift: float, newest: NewestRows, recipe: Recipe) -> tuple[str | None, str | None]:
+    """Say why answers that lie elsewhere may serve, or why they may not."""
+    told = (
+        f"its answers moved by {shift:.2f} standard deviations of the target from the judged model's, on rows that "
+        f"both have learnt from (at most {_LARGEST_SHIFT} goes without further evidence)"
+    )
+    found = newest.try_recipe(recipe) if newest.can_be_tried else None
+    if found is None:
+        return None, f"{told}, and no part of the newest rows can be tried apart"
+    tried = newest.describe(found)
+    return (
+        (f"{told}; {tried}, so it is the world that has moved", None) if found.high < 0 else (None, f"{told}; {tried}")
+    )
 
 
 def measure_moves(
@@ -185,41 +231,6 @@ def measure_moves(
         return churn, None
     new, old = (each[compared] if is_regression else each[compared][:, -1] for each in (answers, before))
     return churn, float(wasserstein_distance(new, old)) / spread
-
-
-def _try_half(
-    judged: Judged,
-    full: TrainingData,
-    pipeline: Pipeline,
-    artifacts: ArtifactStore,
-    settings: Settings,
-    moments: Moments | None,
-    before: Floats,
-) -> Floats | None:
-    """Fit with the older half of the newest rows; return what each newer one loses more than by the judged model.
-
-    None where there are too few of them, or the fit fails.
-    """
-    n_newest = judged.evaluation.n_rows // 2
-    middle = full.test.stop - n_newest
-    if n_newest < _FEWEST_TRIED:
-        return None
-    frame = load_prepared(full, artifacts, Part(start=0, stop=full.test.stop))
-    known = None if moments is None else moments[:middle]
-    newer = frame.iloc[middle:].reset_index(drop=True)
-    n_classes = None if full.classes is None else len(full.classes)
-    try:
-        model = fit_recipe(
-            judged.candidates.recipe, full, frame.iloc[:middle], moments=known, threads=settings.fit_threads
-        )
-        answers = predict(model, newer[list(full.features)], n_classes=n_classes)
-        check_answers(answers, n_rows=n_newest, n_classes=n_classes)
-    except DefinitionError:
-        raise
-    except Exception:
-        return None
-    task, target = pipeline.spec.task, newer[TARGET].to_numpy()
-    return row_losses(task, target, answers) - row_losses(task, target, before[-n_newest:])
 
 
 def _find_loss(

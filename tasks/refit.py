@@ -175,7 +175,8 @@ def _choose(
         return sibling, "sibling", "validate_model.deploy asks for the judged model"
     problem = full.problem
     if full.model is not None and problem is None:
-        candidates = judged.candidates.model_copy(update={"model": full.model})
+        window = judged.candidates.window if full.window is None else full.window
+        candidates = judged.candidates.model_copy(update={"model": full.model, "window": window})
         whole = judged.model_copy(update={"data": full.data, "candidates": candidates})
         try:
             manifest = package(whole, sibling=sibling)

@@ -99,7 +99,10 @@ def test_a_class_that_only_the_newest_rows_hold_is_learnt(
 
 @pytest.mark.parametrize(
     ("broken", "words"),
-    [("raises", "ValueError: no more memory"), ("mirrored", "standard deviations of the target")],
+    [
+        ("raises", "ValueError: no more memory"),
+        ("mirrored", "it loses more on the newest 45 rows, which it has learnt from"),
+    ],
 )
 def test_the_judged_model_serves_where_the_full_one_may_not(
     broken: str, words: str, settings: Settings, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -142,6 +145,27 @@ def test_answers_that_lie_elsewhere_serve_where_newer_rows_speak_for_them(
 
     assert (full.problem is None) == (prepare == {})
     assert words in f"{full.problem or full.note}"
+
+
+def test_where_the_world_has_just_changed_the_full_model_learns_from_what_came_since(
+    settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    trips = make_trips(4_000, noise=0.05)
+    turned = trips.index >= 3_300
+    trips.loc[turned, "late"] = ~trips.loc[turned, "late"]
+    forest = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 30}}
+    pipeline, trained = _train(tmp_path / "trips", settings, trips, define(train={"estimators": [forest]}))
+    judged = trained.judged
+
+    full = fit_on_all(judged, pipeline, registry.artifacts, code=UserCode(pipeline.code), settings=settings)
+
+    assert judged.candidates.recipe.window.rows is None
+    assert full.problem is None
+    assert full.window is not None
+    assert full.window.window.rows is not None
+    assert full.window.window.rows < 1_000
+    assert full.note is not None
+    assert "the world has changed, so it learns from the newest" in full.note
 
 
 def test_what_is_packaged_is_the_full_model_with_its_siblings_metrics(
