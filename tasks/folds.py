@@ -59,12 +59,17 @@ def load_timeline(data: TrainingData, good: Rows, spec: PipelineSpec, artifacts:
     if not columns:
         return Timeline()
     table = load_part(data, good, Part(start=0, stop=data.validation.stop), artifacts, columns=columns)
-    gap = spec.extract.label_delay if split.gap is None else split.gap
     return Timeline(
         moments=None if spec.time is None else table[spec.time].cast("int64").to_numpy(),
         groups=number_groups(table.select(list(split.groups))) if split.groups else None,
-        gap=0 if spec.time is None else gap // _MICROSECOND,
+        gap=0 if spec.time is None else measure_gap(spec),
     )
+
+
+def measure_gap(spec: PipelineSpec) -> int:
+    """Return how many microseconds lie between what is learnt and what is judged: targets come that late."""
+    split = spec.prepare.split
+    return (spec.extract.label_delay if split.gap is None else split.gap) // _MICROSECOND
 
 
 def make_folds(

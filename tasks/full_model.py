@@ -132,7 +132,7 @@ def fit_on_all(
         target = frame[TARGET].to_numpy()[start:]
         answers = predict(
             model,
-            frame[list(full.features)].iloc[start:],
+            frame.iloc[start:][list(full.features)],
             n_classes=None if full.classes is None else len(full.classes),
         )
         check_answers(answers, n_rows=len(target), n_classes=None if full.classes is None else len(full.classes))

@@ -17,7 +17,7 @@ from base.references import TrainingData
 from base.train_spec import EstimatorSpec
 from tasks.fit_jobs import Ground
 from tasks.fits import Moments, check_answers, fit_recipe, predict, select_window
-from tasks.folds import Fold, Timeline
+from tasks.folds import Fold, Timeline, measure_gap
 from tasks.prepared_rows import TARGET
 from tasks.windows import Race, race_windows
 
@@ -57,6 +57,14 @@ class NewestRows:
         return len(self.before) // 2
 
     @property
+    def n_learnt(self) -> int:
+        """How many of the oldest rows teach: those whose target was known when the newer half began."""
+        middle = len(self.frame) - self.n_newer
+        if self.moments is None:
+            return middle
+        return int(np.searchsorted(self.moments, self.moments[middle] - measure_gap(self.spec), side="left"))
+
+    @property
     def can_be_tried(self) -> bool:
         """Whether a part of them can be kept apart: fitted features have learnt from all, groups span both halves."""
         same_classes = self.data.classes == self.judged.data.classes
@@ -73,14 +81,13 @@ class NewestRows:
     def choose_window(self) -> WindowChoice:
         """Race training windows: learning from all rows but the newer half, judged on that."""
         recipe, n_rows = self.judged.candidates.recipe, len(self.frame)
-        middle = n_rows - self.n_newer
         race = Race(
             spec=EstimatorSpec(estimator=recipe.estimator, parameters=recipe.parameters),
             ground=Ground(
                 data=self.data, task=self.spec.task, seed=recipe.seed, threads=self.threads, folds=self.data.artifact
             ),
             frame=self.frame,
-            fold=Fold(np.arange(middle), np.arange(middle, n_rows)),
+            fold=Fold(np.arange(self.n_learnt), np.arange(n_rows - self.n_newer, n_rows)),
             timeline=Timeline(moments=self.moments),
         )
         found = race_windows(race, champion=recipe.window)
@@ -88,12 +95,11 @@ class NewestRows:
 
     def try_recipe(self, recipe: Recipe) -> PairedComparison | None:
         """Fit with the older half, and compare with the judged model on the newer half; None where that fails."""
-        middle = len(self.frame) - self.n_newer
-        newer = self.frame.iloc[middle:].reset_index(drop=True)
-        known = None if self.moments is None else self.moments[:middle]
+        newer, n_learnt = self.frame.iloc[-self.n_newer :].reset_index(drop=True), self.n_learnt
+        known = None if self.moments is None else self.moments[:n_learnt]
         n_classes = None if self.data.classes is None else len(self.data.classes)
         try:
-            model = fit_recipe(recipe, self.data, self.frame.iloc[:middle], moments=known, threads=self.threads)
+            model = fit_recipe(recipe, self.data, self.frame.iloc[:n_learnt], moments=known, threads=self.threads)
             answers = predict(model, newer[list(self.data.features)], n_classes=n_classes)
             check_answers(answers, n_rows=len(newer), n_classes=n_classes)
         except DefinitionError:
