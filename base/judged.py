@@ -3,98 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from base.artifacts import Artifact
+from base.candidates import Candidates, WindowChoice
 from base.references import Metric, Reference, Snapshot, TrainingData, Trigger, ValidatedData
-from base.train_spec import TrainingWindow
-
-
-class Recipe(Reference):
-    """All that a fit depends on beside the rows: the same recipe on the same rows gives the same model."""
-
-    estimator: str
-    parameters: dict[str, Any]
-    window: TrainingWindow = TrainingWindow()
-    seed: int = 0
-
-
-class Curve(Reference):
-    """How the validation loss went while more was given: iterations of one fit, or shares of rows, rung by rung."""
-
-    over: Literal["iterations", "shares"]
-    steps: tuple[float, ...]
-    losses: tuple[Metric, ...]
-
-
-class Candidate(Reference):
-    """One estimator with its parameters, and what it reached on rows that it had not learnt from.
-
-    ``fold_losses`` are in the order of time, the newest last; ``validation_loss`` is their mean. ``n_rows`` is how
-    many rows its last fit learnt from, ``share`` how much of the rows or iterations that was (less than 1: it was
-    outdone on the way), ``origin`` where its parameters came from.
-    """
-
-    estimator: str
-    parameters: dict[str, Any]
-    validation_loss: float | None = None
-    fit_seconds: float = 0.0
-    error: str | None = None
-    fold_losses: tuple[float, ...] = ()
-    metrics: dict[str, Metric] = Field({})
-    curves: tuple[Curve, ...] = ()
-    n_fits: int = 0
-    n_rows: int | None = None
-    share: float = 1.0
-    origin: Literal["declared", "drawn", "champion"] = "declared"
-
-
-class RacedWindow(Reference):
-    """What a window reached in the race: the mean loss on each held-out block, the newest last."""
-
-    window: TrainingWindow
-    n_rows: int
-    losses: tuple[float, ...] = ()
-    seconds: float = 0.0
-    error: str | None = None
-
-    @property
-    def loss(self) -> float | None:
-        """The mean over the blocks."""
-        return sum(self.losses) / len(self.losses) if self.losses else None
-
-
-class WindowChoice(Reference):
-    """The training window, why it is that one, and what each window of the race reached."""
-
-    window: TrainingWindow
-    reason: str
-    n_rows: int | None = None
-    raced: tuple[RacedWindow, ...] = ()
-
-
-class Candidates(Reference):
-    """All fits of a run, and the model of the best, fitted on its window of the train and validation rows."""
-
-    candidates: tuple[Candidate, ...]
-    chosen: int
-    model: Artifact
-    seed: int
-    window: WindowChoice | None = None
-    folds: str = ""
-
-    @property
-    def recipe(self) -> Recipe:
-        """What the model was made by."""
-        candidate = self.candidates[self.chosen]
-        return Recipe(
-            estimator=candidate.estimator,
-            parameters=candidate.parameters,
-            window=TrainingWindow() if self.window is None else self.window.window,
-            seed=self.seed,
-        )
 
 
 class SliceMetrics(Reference):
@@ -200,13 +113,45 @@ class Servability(Reference):
     n_timed_passes: int = 0
 
 
+class Trial(Reference):
+    """What the recipe does once it knows some of a changed world, beside the model that it is to beat.
+
+    It was fitted with the older half of the newest rows too, on the ``window`` that was chosen for that, and judged on
+    the newer half, ``n_rows`` that neither knows. ``loss`` and ``rival`` are the two mean losses; ``refits`` those of
+    fits with other seeds, the recipe's own first.
+    """
+
+    window: WindowChoice
+    n_rows: int
+    loss: Metric
+    rival: Metric
+    interval: tuple[float, float] | None
+    confidence: float
+    refits: tuple[Metric, ...] = ()
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the interval of the difference lies below zero."""
+        return self.interval is not None and self.interval[1] < 0
+
+    def __str__(self) -> str:
+        bounds = "too few rows for an interval"
+        if self.interval is not None:
+            bounds = f"interval {self.interval[0]:+.4g} to {self.interval[1]:+.4g}"
+        return (
+            f"fitted with the older half of the newest rows, it loses {self.loss - self.rival:+.4g} on the "
+            f"{self.n_rows:,} newer ones ({bounds})"
+        )
+
+
 class Verdict(Reference):
     """Whether the challenger may serve, and why, as data.
 
     ``effect`` is a share of the champion's mean loss. ``rows_to_tell`` is how many rows in all would show, at
     ``power``, a difference of the size seen, and ``rows_for_effect`` one of the declared effect; None where no number
     of rows would. ``refits`` are the mean losses of the recipe's fits with several seeds, the challenger's own first,
-    and ``luck`` is the standard deviation of the difference that follows from them.
+    and ``luck`` is the standard deviation of the difference that follows from them. ``trial`` was made where the rows
+    could not tell and the world had changed; where it is better, so is the challenger.
     """
 
     outcome: Literal["first", "better", "worse", "cannot tell", "refused"]
@@ -229,6 +174,7 @@ class Verdict(Reference):
     rows_to_tell: int | None = None
     rows_for_effect: int | None = None
     servability: Servability | None = None
+    trial: Trial | None = None
 
 
 class Refit(Reference):

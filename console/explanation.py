@@ -11,7 +11,8 @@ from console.explained_grant import explain_grant
 from console.wording import as_sentence, tell_counts, tell_day, tell_figure, tell_moment, tell_names
 
 if TYPE_CHECKING:
-    from base.judged import Candidates, Evaluation, Refit, Verdict
+    from base.candidates import Candidates
+    from base.judged import Evaluation, Refit, Verdict
     from base.references import Snapshot, TrainingData, ValidatedData
     from registry.tables import AliasMove, Decision, Launch, ModelVersion, Run, TriggerRow
 

@@ -111,8 +111,8 @@ def _make_request(
     registry: Registry, version: ModelVersion, package: PipelineVersion, settings: Settings
 ) -> ReproductionRequest:
     from base.artifacts import Artifact
+    from base.candidates import Candidates
     from base.fingerprint import digest_document
-    from base.judged import Candidates
     from base.references import Snapshot, TrainingData, ValidatedData
     from registry.ledger import list_decisions
     from registry.runs import list_steps

@@ -60,7 +60,8 @@ def gather_facts(session: Session, run: Run) -> RunFacts:
     """Read all that the registry knows about a run."""
     from sqlmodel import col, select
 
-    from base.judged import Candidates, Evaluation, Refit, Verdict
+    from base.candidates import Candidates
+    from base.judged import Evaluation, Refit, Verdict
     from base.references import Snapshot, TrainingData, ValidatedData
     from console.explanation import RunFacts
     from registry.ledger import list_decisions

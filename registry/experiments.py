@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
+from base.candidates import Candidate, Candidates, RacedWindow, WindowChoice
 from base.documents import as_document, as_text
-from base.judged import Candidate, Candidates, RacedWindow, WindowChoice
 from base.train_spec import TrainingWindow
 from registry.runs import list_steps
 from registry.tables import Experiment, StepExecution

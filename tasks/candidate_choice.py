@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from base.artifacts import Artifact, ArtifactStore
+from base.candidates import Candidate, Candidates, Recipe, WindowChoice
 from base.errors import DefinitionError, RunFailed
-from base.judged import Candidate, Candidates, Recipe, WindowChoice
 from base.metrics import Task
 from base.model_files.stored import store_model
 from base.references import TrainingData

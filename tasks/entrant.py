@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from base.judged import Candidate, Curve
+from base.candidates import Candidate, Curve
 from base.train_spec import EstimatorSpec
 from tasks.fit_jobs import FitResult
 

@@ -11,9 +11,10 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from base.artifacts import ArtifactStore
+from base.candidates import Candidates
 from base.documents import as_document
 from base.fingerprint import digest_document
-from base.judged import Candidates, Evaluation
+from base.judged import Evaluation
 from base.pipeline import Pipeline
 from base.references import TrainingData, ValidatedData
 from base.user_code import UserCode

@@ -12,8 +12,8 @@ import pandas as pd
 from pydantic import Field
 
 from base.artifacts import Artifact, ArtifactStore
+from base.candidates import Curve
 from base.errors import DefinitionError
-from base.judged import Curve
 from base.metrics import Task, measure, row_losses
 from base.model_files.stored import store_model
 from base.references import Metric, Reference, TrainingData

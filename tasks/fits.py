@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from base.candidates import Recipe
 from base.errors import DefinitionError, RunFailed
-from base.judged import Recipe
 from base.references import TrainingData
 from base.train_spec import EstimatorSpec, TrainingWindow
 from tasks.estimators import build_estimator

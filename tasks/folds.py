@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,8 @@ from base.train_spec import TrainingWindow
 from tasks.fits import Moments, select_window
 from tasks.frames import load_table, store_table
 from tasks.prepared_rows import load_part
-from tasks.splits import number_groups
+from tasks.splits import measure_gap, number_groups
 
-_MICROSECOND = timedelta(microseconds=1)
 _FEWEST_JUDGED = 10
 _FEWEST_LEARNT = 20
 
@@ -64,12 +62,6 @@ def load_timeline(data: TrainingData, good: Rows, spec: PipelineSpec, artifacts:
         groups=number_groups(table.select(list(split.groups))) if split.groups else None,
         gap=0 if spec.time is None else measure_gap(spec),
     )
-
-
-def measure_gap(spec: PipelineSpec) -> int:
-    """Return how many microseconds lie between what is learnt and what is judged: targets come that late."""
-    split = spec.prepare.split
-    return (spec.extract.label_delay if split.gap is None else split.gap) // _MICROSECOND
 
 
 def make_folds(

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.artifacts import Artifact, ArtifactStore
+from base.candidates import WindowChoice
 from base.errors import DefinitionError
 from base.gate.checks import measure_churn
 from base.gate.paired_comparison import compare_pairs
-from base.judged import Judged, Recipe, WindowChoice
-from base.metrics import point_answers, row_losses
+from base.judged import Judged, Trial
+from base.metrics import LOSS_NAMES, point_answers, row_losses
 from base.model_files.stored import read_model, store_model
 from base.pipeline import Pipeline, PipelineSpec
 from base.references import Part, TrainingData, ValidatedData
@@ -27,7 +28,7 @@ from base.user_code import UserCode
 from features.plan import frame_from_table, select_features
 from tasks.feature_making import add_features, add_fitted
 from tasks.fits import check_answers, describe_failure, fit_recipe, predict
-from tasks.frames import load_table
+from tasks.frames import load_frame, load_table
 from tasks.joined_views import join_rows, read_joined
 from tasks.newest_rows import NewestRows
 from tasks.preparation import encode_target, load_columns, store_features
@@ -102,7 +103,7 @@ def fit_on_all(
 
     Where the newest rows say that the world has changed, the race of training windows is run again with them, and
     answers may lie elsewhere: the recipe is fitted once more, with the older half of the newest rows, and has to lose
-    less than the judged model on the newer half, which neither knows.
+    less than the judged model on the newer half, which neither knows. Where the gate has made that trial, it counts.
     """
     spec, data = pipeline.spec, judged.data
     recipe, window, note = judged.candidates.recipe, None, None
@@ -116,20 +117,27 @@ def fit_on_all(
         # Both models answer what they are compared by: rows that both have learnt from, and the newest.
         start = min(max(0, data.validation.stop - _ROWS_COMPARED), data.test.stop - judged.evaluation.n_rows)
         before = _ask_judged(judged, full, frame, artifacts, start, trusted=settings.trusted_types)
+        target = frame[TARGET].to_numpy()[start:]
+        losses = load_frame(artifacts, judged.evaluation.losses)["challenger"].to_numpy()
         newest = NewestRows(
-            judged=judged,
+            candidates=judged.candidates,
+            baseline=judged.evaluation.baseline[LOSS_NAMES[spec.task]],
             spec=spec,
             data=full,
             frame=frame,
             moments=moments,
-            before=before[-judged.evaluation.n_rows :],
+            own=losses,
+            rival=losses,
             threads=settings.fit_threads,
+            same_classes=full.classes == data.classes,
         )
-        if spec.train.window is None and newest.can_be_tried and newest.has_changed():
-            window, note = _choose_again(newest)
-            recipe = recipe if window is None else recipe.model_copy(update={"window": window.window})
+        trial = judged.verdict.trial
+        if trial is None and spec.train.window is None and newest.can_be_tried and newest.has_changed():
+            trial = _choose_again(newest)
+        if trial is not None and trial.is_better:
+            window, note = trial.window, _explain_window(trial)
+            recipe = recipe.model_copy(update={"window": window.window})
         model = fit_recipe(recipe, full, frame, moments=moments, threads=settings.fit_threads)
-        target = frame[TARGET].to_numpy()[start:]
         answers = predict(
             model,
             frame.iloc[start:][list(full.features)],
@@ -139,7 +147,7 @@ def fit_on_all(
         churn, shift = measure_moves(judged, full, spec, answers, before, target, start)
         problem = None if shift is None else _find_loss(judged, spec, answers, before, target, start)
         if shift is not None and shift > _LARGEST_SHIFT and window is None and problem is None:
-            note, problem = _explain_shift(shift, newest, recipe)
+            note, problem = _explain_shift(shift, newest)
     except DefinitionError:
         raise
     except Exception as failure:
@@ -165,31 +173,31 @@ def _ask_judged(
     return predict(model, rows[list(data.features)], n_classes=None if data.classes is None else len(data.classes))
 
 
-def _choose_again(newest: NewestRows) -> tuple[WindowChoice | None, str | None]:
-    """Return another window than the judged model's, and why, where the newest rows speak for it."""
-    recipe = newest.judged.candidates.recipe
-    window = newest.choose_window()
-    if window.window == recipe.window:
-        return None, None
-    found = newest.try_recipe(recipe.model_copy(update={"window": window.window}))
-    if found is None or not found.high < 0:
-        return None, None
-    kept = describe_window(window.window)
-    return window, f"the newest rows say that the world has changed, so it learns from {kept}: {newest.describe(found)}"
+def _choose_again(newest: NewestRows) -> Trial | None:
+    """Try another window than the judged model's, where the newest rows prefer one."""
+    choice = newest.choose_window()
+    return None if choice.window == newest.candidates.recipe.window else newest.try_window(choice)
 
 
-def _explain_shift(shift: float, newest: NewestRows, recipe: Recipe) -> tuple[str | None, str | None]:
+def _explain_window(trial: Trial) -> str:
+    return (
+        "the newest rows say that the world has changed, so it learns from "
+        f"{describe_window(trial.window.window)}: {trial}"
+    )
+
+
+def _explain_shift(shift: float, newest: NewestRows) -> tuple[str | None, str | None]:
     """Say why answers that lie elsewhere may serve, or why they may not."""
     told = (
         f"its answers moved by {shift:.2f} standard deviations of the target from the judged model's, on rows that "
         f"both have learnt from (at most {_LARGEST_SHIFT} goes without further evidence)"
     )
-    found = newest.try_recipe(recipe) if newest.can_be_tried else None
-    if found is None:
+    kept = WindowChoice(window=newest.candidates.recipe.window, reason="the judged model's")
+    trial = newest.try_window(kept) if newest.can_be_tried else None
+    if trial is None:
         return None, f"{told}, and no part of the newest rows can be tried apart"
-    tried = newest.describe(found)
     return (
-        (f"{told}; {tried}, so it is the world that has moved", None) if found.high < 0 else (None, f"{told}; {tried}")
+        (f"{told}; {trial}, so it is the world that has moved", None) if trial.is_better else (None, f"{told}; {trial}")
     )
 
 

@@ -52,6 +52,7 @@ def gate_inputs(judged: Judged, spec: PipelineSpec, artifacts: ArtifactStore, tr
         declared_slices=spec.evaluate.slices,
         refits=verdict.refits,
         servability=verdict.servability,
+        trial=verdict.trial,
     )
     return {
         "snapshot": judged.snapshot.digest,

@@ -15,11 +15,12 @@ import pandas as pd
 
 from base.atomic_files import write_atomically
 from base.fingerprint import digest_document
-from base.model_files.kept import find_kept_models
+from base.model_files.kept import find_kept_models, measure_model
 from base.references import Reference, TrainingData
 from base.train_spec import EstimatorSpec
 
 _MOST_IN_MEMORY = 96
+_MOST_BYTES = 1 << 29
 
 _kept: ContextVar[KeptFits | None] = ContextVar("kept_fits", default=None)
 
@@ -36,6 +37,14 @@ class _Figures(Reference):
 
     figures: tuple[float, ...]
     seconds: float
+
+
+class _Kept(NamedTuple):
+    """A fitted model, how long its fit took, and how large it is."""
+
+    model: Any
+    seconds: float
+    n_bytes: int
 
 
 class KeptFits:
@@ -62,7 +71,7 @@ class KeptFits:
         self._folder = folder
         self.is_sharing = is_sharing
         self._is_asking = False
-        self._models: OrderedDict[str, tuple[Any, float]] = OrderedDict()
+        self._models: OrderedDict[str, _Kept] = OrderedDict()
         self._figures: dict[str, _Figures] = {}
         self.n_fits = 0
         self.n_reused = 0
@@ -77,13 +86,19 @@ class KeptFits:
         found = self._models.get(name.fit)
         if found is not None:
             self._models.move_to_end(name.fit)
-            self._spare(found[1])
-            return found[0]
-        model, _ = self._models[name.fit] = self._fit(fit)
-        if (models := find_kept_models()) is not None:
-            models.name(model, fit=name.fit, kind=name.kind)
-        while len(self._models) > _MOST_IN_MEMORY:
-            self._models.popitem(last=False)
+            self._spare(found.seconds)
+            return found.model
+        models = find_kept_models()
+        # Another process may have written it: reading takes a fraction of a fit.
+        if models is not None and (model := models.find(name.fit, name.kind)) is not None:
+            seconds = self._find_seconds(name.fit)
+            self._spare(seconds)
+        else:
+            model, seconds = self._fit(fit)
+            if models is not None:
+                models.name(model, fit=name.fit, kind=name.kind)
+            write_atomically(self._file(name.fit), _Figures(figures=(), seconds=seconds).model_dump_json().encode())
+        self._keep(name.fit, _Kept(model, seconds, measure_model(model)))
         return model
 
     def ask(self, key: str, ask: Callable[[], Sequence[float]]) -> tuple[float, ...]:
@@ -112,6 +127,18 @@ class KeptFits:
         self.n_fits += 1
         self.seconds += seconds
         return model, seconds
+
+    def _keep(self, fit: str, kept: _Kept) -> None:
+        self._models[fit] = kept
+        while len(self._models) > 1 and (
+            len(self._models) > _MOST_IN_MEMORY or sum(each.n_bytes for each in self._models.values()) > _MOST_BYTES
+        ):
+            self._models.popitem(last=False)
+
+    def _find_seconds(self, fit: str) -> float:
+        """Return how long a fit took in whatever process did it."""
+        found = self._find_figures(fit)
+        return 0.0 if found is None else found.seconds
 
     def _spare(self, seconds: float) -> None:
         self.n_reused += 1

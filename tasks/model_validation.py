@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 
-import numpy as np
+import pandas as pd
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from base.artifacts import ArtifactStore
+from base.candidates import Candidates
 from base.fingerprint import digest_document
 from base.gate.verdicts import decide_verdict
-from base.judged import Candidates, Evaluation, Recipe, Verdict
-from base.metrics import Task, row_losses
+from base.judged import Evaluation, Trial, Verdict
+from base.metrics import LOSS_NAMES
 from base.pipeline import PipelineSpec
 from base.references import Part, TrainingData, Trigger, ValidatedData
 from registry.manifest import ChampionReference
 from tasks.execution import RunReference, execute_step, open_context
-from tasks.fits import check_answers, fit_recipe, predict
+from tasks.fits import Moments
 from tasks.frames import load_frame
-from tasks.prepared_rows import TARGET, load_moments, load_prepared
-
-_log = logging.getLogger(__name__)
-_LARGEST_SEED = 2**32
+from tasks.luck import refit_with_other_seeds, tell_luck
+from tasks.newest_rows import NewestRows
+from tasks.prepared_rows import load_moments, load_prepared
 
 Refits = Callable[[int], Iterator[float]]
 """Yields the mean losses of so many fits of the challenger's recipe, each with another seed."""
+
+MakeTrial = Callable[[pd.DataFrame], Trial | None]
+"""Takes the judged rows' losses; None where the world has not changed, or nothing can be tried."""
 
 
 def validate_model(
@@ -37,20 +39,26 @@ def validate_model(
     trigger: Trigger,
     champion_revision: int,
     refits: Refits | None = None,
+    trial: MakeTrial | None = None,
 ) -> Verdict:
     """Decide, as :func:`base.gate.verdicts.decide_verdict` does, on the rows that the evaluation stored.
 
     Where the rows alone say *better* or *worse*, the challenger's recipe is fitted again with other seeds, so that
     a lucky draw is not taken for merit; a recipe that gives the same model again has no luck, and one fit tells.
 
+    Where the rows do not speak for the challenger since the world has changed, the recipe is tried with some of the
+    new world's rows.
+
     Parameters
     ----------
     refits : callable, optional
         Without it, the two models are compared as they are.
+    trial : callable, optional
+        Without it, nothing is tried.
     """
     losses = load_frame(artifacts, evaluation.losses)
 
-    def decide(found: tuple[float, ...] = ()) -> Verdict:
+    def decide(found: tuple[float, ...] = (), tried: Trial | None = None) -> Verdict:
         return decide_verdict(
             evaluation,
             losses,
@@ -59,75 +67,91 @@ def validate_model(
             champion_revision=champion_revision,
             declared_slices=spec.evaluate.slices,
             refits=found,
+            trial=tried,
         )
 
     verdict = decide()
-    if refits is None or not spec.validate_model.refits or verdict.outcome not in ("better", "worse"):
+    if refits is not None and spec.validate_model.refits and verdict.outcome in ("better", "worse"):
+        own = float(losses["challenger"].mean())
+        if found := tell_luck(own, refits(spec.validate_model.refits)):
+            verdict = decide(found)
+    if trial is None or verdict.promote or verdict.outcome not in ("worse", "cannot tell"):
         return verdict
-    own = float(losses["challenger"].mean())
-    found = [own]
-    for loss in refits(spec.validate_model.refits):
-        if loss == own:
-            return verdict
-        found.append(loss)
-    return decide(tuple(found))
+    # Beside a champion that has seen the rows, or its stand-in, nothing would be said of who serves.
+    if evaluation.n_seen_by_champion or evaluation.champion_stand_in:
+        return verdict
+    tried = trial(losses)
+    return verdict if tried is None else decide(verdict.refits, tried)
 
 
-def refit_with_other_seeds(
+def make_refits(
     candidates: Candidates,
     data: TrainingData,
     validated: ValidatedData,
     evaluation: Evaluation,
+    spec: PipelineSpec,
     artifacts: ArtifactStore,
     *,
-    task: Task,
-    time: str | None,
     threads: int = 1,
 ) -> Refits:
-    """Make what fits the challenger's recipe with other seeds, on the rows that it learnt from.
-
-    Each fit is scored on the judged rows, the newest ``evaluation.n_rows``. One that fails is left out: the
-    challenger itself has not.
-    """
-    n_classes = None if data.classes is None else len(data.classes)
+    """Make what fits the challenger's recipe with other seeds on the rows that it learnt from, and judges as it was."""
 
     def refit(n_fits: int) -> Iterator[float]:
-        frame = load_prepared(data, artifacts)
-        learnt = Part(start=0, stop=data.validation.stop)
-        moments = None if time is None else load_moments(data, validated.good, learnt, artifacts, time=time)
-        judged = frame.iloc[data.test.stop - evaluation.n_rows : data.test.stop]
-        for seed in other_seeds(candidates.recipe, n_fits):
-            recipe = candidates.recipe.model_copy(update={"seed": seed})
-            try:
-                model = fit_recipe(recipe, data, frame.iloc[: learnt.stop], moments=moments, threads=threads)
-                answers = predict(model, judged[list(data.features)], n_classes=n_classes)
-                check_answers(answers, n_rows=len(judged), n_classes=n_classes)
-            except Exception:
-                _log.warning(
-                    "the recipe could not be fitted with seed %s, by which its luck is told", seed, exc_info=True
-                )
-                continue
-            yield float(row_losses(task, judged[TARGET].to_numpy(), answers).mean())
+        frame, moments = _load_judged(data, validated, spec, artifacts)
+        learnt = data.validation.stop
+        yield from refit_with_other_seeds(
+            candidates.recipe,
+            data,
+            frame.iloc[:learnt],
+            frame.iloc[data.test.stop - evaluation.n_rows : data.test.stop],
+            n_fits=n_fits,
+            task=spec.task,
+            moments=None if moments is None else moments[:learnt],
+            threads=threads,
+        )
 
     return refit
 
 
-def other_seeds(recipe: Recipe, n_seeds: int) -> list[int]:
-    """Draw seeds beside a recipe's own; the same ones each time.
+def make_trial(
+    candidates: Candidates,
+    data: TrainingData,
+    validated: ValidatedData,
+    evaluation: Evaluation,
+    spec: PipelineSpec,
+    artifacts: ArtifactStore,
+    *,
+    threads: int = 1,
+) -> MakeTrial:
+    """Make what tries the recipe with the older half of the newest rows, where these say that the world has changed."""
 
-    Examples
-    --------
-    >>> seeds = other_seeds(Recipe(estimator="x.Y", parameters={}, seed=7), 3)
-    >>> len({7, *seeds})
-    4
-    """
-    draw = np.random.default_rng(recipe.seed)
-    found: list[int] = []
-    while len(found) < n_seeds:
-        seed = int(draw.integers(_LARGEST_SEED))
-        if seed not in (recipe.seed, *found):
-            found.append(seed)
-    return found
+    def tries(losses: pd.DataFrame) -> Trial | None:
+        frame, moments = _load_judged(data, validated, spec, artifacts)
+        newest = NewestRows(
+            candidates=candidates,
+            baseline=evaluation.baseline[LOSS_NAMES[spec.task]],
+            spec=spec,
+            data=data,
+            frame=frame,
+            moments=moments,
+            own=losses["challenger"].to_numpy(),
+            rival=losses["champion"].to_numpy(),
+            threads=threads,
+        )
+        if not newest.can_be_tried or not newest.has_changed():
+            return None
+        return newest.try_window(newest.choose_window())
+
+    return tries
+
+
+def _load_judged(
+    data: TrainingData, validated: ValidatedData, spec: PipelineSpec, artifacts: ArtifactStore
+) -> tuple[pd.DataFrame, Moments | None]:
+    """Load all prepared rows up to the last that is judged, and when they happened."""
+    everything = Part(start=0, stop=data.test.stop)
+    moments = None if spec.time is None else load_moments(data, validated.good, everything, artifacts, time=spec.time)
+    return load_prepared(data, artifacts, everything), moments
 
 
 @task(name="validate model", cache_policy=NO_CACHE)
@@ -145,11 +169,15 @@ def validate_model_step(
     spec, artifacts, threads = context.pipeline.spec, context.registry.artifacts, context.settings.fit_threads
 
     def work() -> Verdict:
-        refits = refit_with_other_seeds(
-            candidates, data, validated, evaluation, artifacts, task=spec.task, time=spec.time, threads=threads
-        )
+        known = candidates, data, validated, evaluation, spec, artifacts
         return validate_model(
-            evaluation, spec, artifacts, trigger=trigger, champion_revision=champion.revision, refits=refits
+            evaluation,
+            spec,
+            artifacts,
+            trigger=trigger,
+            champion_revision=champion.revision,
+            refits=make_refits(*known, threads=threads),
+            trial=make_trial(*known, threads=threads),
         )
 
     return execute_step(

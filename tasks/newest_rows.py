@@ -8,17 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from base.candidates import Candidates, Recipe, WindowChoice
 from base.errors import DefinitionError
-from base.gate.paired_comparison import PairedComparison, compare_pairs
-from base.judged import Candidates, Judged, Recipe, WindowChoice
-from base.metrics import LOSS_NAMES, row_losses
+from base.gate.paired_comparison import compare_pairs
+from base.judged import Trial
+from base.metrics import row_losses
 from base.pipeline import PipelineSpec
 from base.references import TrainingData
 from base.train_spec import EstimatorSpec
 from tasks.fit_jobs import Ground
 from tasks.fits import Moments, check_answers, fit_recipe, predict, select_window
-from tasks.folds import Fold, Timeline, measure_gap
+from tasks.folds import Fold, Timeline
+from tasks.luck import refit_with_other_seeds, tell_luck
 from tasks.prepared_rows import TARGET
+from tasks.splits import measure_gap
 from tasks.windows import Race, race_windows
 
 # How far the loss on the newest rows may lie above the usual before the training window is asked for again.
@@ -31,30 +34,39 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NewestRows:
-    """All rows as the full model learns from them, the newest of which the judged model has not seen.
+    """All rows that are there, the newest of which the judged model has not seen.
 
     Attributes
     ----------
+    baseline : float
+        Mean loss on the newest rows of who knows no features.
+    data : TrainingData
+        The rows as they are to be learnt from.
+    same_classes : bool
+        Whether its classes are those of the judged model.
     frame : DataFrame of shape (n_rows, n_features + 1)
         Prepared rows in the order of time, with the target.
     moments : array of shape (n_rows,), optional
         In microseconds.
-    before : array of shape (n_newest,) or (n_newest, n_classes)
-        The judged model's answers to the last of them.
+    own, rival : array of shape (n_newest,)
+        The judged model's losses on the last of the rows, and those of the model that is to be beaten.
     """
 
-    judged: Judged
+    candidates: Candidates
+    baseline: float
     spec: PipelineSpec
     data: TrainingData
     frame: pd.DataFrame
     moments: Moments | None
-    before: Floats
+    own: Floats
+    rival: Floats
     threads: int
+    same_classes: bool = True
 
     @property
     def n_newer(self) -> int:
         """How many rows judge: the newer half of those that the judged model has not seen."""
-        return len(self.before) // 2
+        return len(self.own) // 2
 
     @property
     def n_learnt(self) -> int:
@@ -67,20 +79,25 @@ class NewestRows:
     @property
     def can_be_tried(self) -> bool:
         """Whether a part of them can be kept apart: fitted features have learnt from all, groups span both halves."""
-        same_classes = self.data.classes == self.judged.data.classes
         is_apart = not self.spec.prepare.fitted and not self.spec.prepare.split.groups
-        return self.n_newer >= _FEWEST_TRIED and same_classes and is_apart
+        return self.n_newer >= _FEWEST_TRIED and self.same_classes and is_apart
 
     def has_changed(self) -> bool:
-        """Tell whether the judged model loses more on the newest rows than it does usually, or than no model would."""
-        evaluation, name = self.judged.evaluation, LOSS_NAMES[self.spec.task]
-        usual = _usual_loss(self.judged.candidates)
-        limit = evaluation.baseline[name] if usual is None else _RISE * usual
-        return evaluation.metrics[name] > limit
+        """Tell whether the judged model loses more on the newest rows than it does usually, and not by their chance.
+
+        Where nothing tells what is usual, it has to lose more than who knows no features.
+        """
+        usual = _usual_loss(self.candidates)
+        if usual is None:
+            return float(self.own.mean()) > self.baseline
+        above = compare_pairs(self.own - usual, confidence=self.spec.validate_model.confidence)
+        return above.low > 0 and above.difference > (_RISE - 1) * usual
 
     def choose_window(self) -> WindowChoice:
         """Race training windows: learning from all rows but the newer half, judged on that."""
-        recipe, n_rows = self.judged.candidates.recipe, len(self.frame)
+        recipe, n_rows = self.candidates.recipe, len(self.frame)
+        if self.spec.train.window is not None:
+            return WindowChoice(window=recipe.window, reason="the definition's")
         race = Race(
             spec=EstimatorSpec(estimator=recipe.estimator, parameters=recipe.parameters),
             ground=Ground(
@@ -93,31 +110,62 @@ class NewestRows:
         found = race_windows(race, champion=recipe.window)
         return found.model_copy(update={"n_rows": len(select_window(found.window, n_rows, self.moments))})
 
-    def try_recipe(self, recipe: Recipe) -> PairedComparison | None:
-        """Fit with the older half, and compare with the judged model on the newer half; None where that fails."""
+    def try_window(self, choice: WindowChoice) -> Trial | None:
+        """Fit the recipe on a window that ends with the older half, and compare it on the newer half.
+
+        The confidence that is asked for grows with the number of windows that the choice was made among (Bonferroni),
+        and a recipe that wins has to win beyond the luck of its seed.
+
+        Returns
+        -------
+        Trial, or None where the fit fails
+        """
+        recipe = self.candidates.recipe.model_copy(update={"window": choice.window})
         newer, n_learnt = self.frame.iloc[-self.n_newer :].reset_index(drop=True), self.n_learnt
-        known = None if self.moments is None else self.moments[:n_learnt]
+        learnt, known = self.frame.iloc[:n_learnt], None if self.moments is None else self.moments[:n_learnt]
+        own = self._lose(recipe, learnt, known, newer)
+        if own is None:
+            return None
+        rival = self.rival[-self.n_newer :]
+        gate = self.spec.validate_model
+        confidence = 1 - (1 - gate.confidence) / max(1, len(choice.raced))
+        found = compare_pairs(own - rival, confidence=confidence)
+        refits: tuple[float, ...] = ()
+        if found.high < 0 and gate.refits:
+            others = refit_with_other_seeds(
+                recipe,
+                self.data,
+                learnt,
+                newer,
+                n_fits=gate.refits,
+                task=self.spec.task,
+                moments=known,
+                threads=self.threads,
+            )
+            refits = tell_luck(float(own.mean()), others)
+            found = compare_pairs(own - rival, confidence=confidence, refits=refits)
+        return Trial(
+            window=choice,
+            n_rows=self.n_newer,
+            loss=float(own.mean()),
+            rival=float(rival.mean()),
+            interval=found.interval,
+            confidence=confidence,
+            refits=refits,
+        )
+
+    def _lose(self, recipe: Recipe, learnt: pd.DataFrame, known: Moments | None, judged: pd.DataFrame) -> Floats | None:
+        """Return a fit's row losses; None where it fails."""
         n_classes = None if self.data.classes is None else len(self.data.classes)
         try:
-            model = fit_recipe(recipe, self.data, self.frame.iloc[:n_learnt], moments=known, threads=self.threads)
-            answers = predict(model, newer[list(self.data.features)], n_classes=n_classes)
-            check_answers(answers, n_rows=len(newer), n_classes=n_classes)
+            model = fit_recipe(recipe, self.data, learnt, moments=known, threads=self.threads)
+            answers = predict(model, judged[list(self.data.features)], n_classes=n_classes)
+            check_answers(answers, n_rows=len(judged), n_classes=n_classes)
         except DefinitionError:
             raise
         except Exception:
             return None
-        target = newer[TARGET].to_numpy()
-        gap = row_losses(self.spec.task, target, answers) - row_losses(
-            self.spec.task, target, self.before[-self.n_newer :]
-        )
-        return compare_pairs(gap, confidence=self.spec.validate_model.confidence)
-
-    def describe(self, found: PairedComparison) -> str:
-        """Say what came of a trial."""
-        return (
-            f"fitted with the older half of the newest rows, it loses {found.difference:+.4g} on the {self.n_newer:,} "
-            f"newer ones (interval {found.low:+.4g} to {found.high:+.4g})"
-        )
+        return row_losses(self.spec.task, judged[TARGET].to_numpy(), answers)
 
 
 def _usual_loss(candidates: Candidates) -> float | None:

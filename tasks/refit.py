@@ -149,6 +149,7 @@ def decide_last(
         declared_slices=spec.evaluate.slices,
         refits=judged.verdict.refits,
         servability=servability,
+        trial=judged.verdict.trial,
     )
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from base.artifacts import Artifact, ArtifactCorrupt, ArtifactMissing, ArtifactStore
+from base.candidates import Recipe
 from base.contract import DataContract
 from base.errors import EverfitError
 from base.fingerprint import digest_bytes, digest_document
-from base.judged import Recipe
 from base.model_digests import digest_model
 from base.model_files import dump_model, load_model
 from base.pipeline import Pipeline, PipelineSpec

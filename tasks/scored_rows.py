@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.artifacts import ArtifactStore
+from base.candidates import Candidates
 from base.errors import EverfitError, RunFailed
-from base.judged import Candidates
 from base.metrics import point_answers, row_losses
 from base.model_files.stored import read_model
 from base.pipeline import Pipeline, PipelineSpec

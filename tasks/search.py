@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from base.candidates import Recipe
 from base.errors import DefinitionError
-from base.judged import Recipe
 from base.train_spec import EstimatorSpec, Range, SearchSpec
 from tasks.entrant import Entrant
 from tasks.fit_jobs import FitJob, FitResult, full_iterations, iterations_parameter

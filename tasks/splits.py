@@ -68,8 +68,8 @@ def split_rows(
     Parameters
     ----------
     seen_until : datetime, optional
-        Up to when the champion has learnt. A test part that would begin before that begins right after it: rows that
-        the champion knows cannot judge it, and the challenger shall know them too.
+        Up to when the champion has learnt. A test part that would begin before that begins right after it, without a
+        gap: rows that the champion knows cannot judge it, and the challenger shall know all of them too.
     """
     split = spec.prepare.split
     columns = [*([] if spec.time is None else [spec.time]), *split.groups]
@@ -80,15 +80,28 @@ def split_rows(
     if spec.time is None:
         return split_by_group(groups, split) if groups is not None else split_moments(np.arange(rows.n_rows), split)
     moments: Positions = table[spec.time].cast("int64").to_numpy()
-    gap = spec.extract.label_delay if split.gap is None else split.gap
+    n_seen = None
     if seen_until is not None and len(moments):
-        n_new = len(moments) - int(np.searchsorted(moments, (seen_until - _EPOCH) // _MICROSECOND, side="right"))
-        if FEWEST_UNSEEN <= n_new < split.test * len(moments):
-            split = split.model_copy(update={"test": n_new / len(moments)})
-    return split_moments(moments, split, gap=gap // _MICROSECOND, groups=groups)
+        n_seen = int(np.searchsorted(moments, (seen_until - _EPOCH) // _MICROSECOND, side="right"))
+        if not FEWEST_UNSEEN <= len(moments) - n_seen < split.test * len(moments):
+            n_seen = None
+    return split_moments(moments, split, gap=measure_gap(spec), groups=groups, n_seen=n_seen)
 
 
-def split_moments(moments: Positions, split: SplitSpec, *, gap: int = 0, groups: Positions | None = None) -> Split:
+def measure_gap(spec: PipelineSpec) -> int:
+    """Return how many microseconds lie between what is learnt and what is judged: targets come that late."""
+    split = spec.prepare.split
+    return (spec.extract.label_delay if split.gap is None else split.gap) // _MICROSECOND
+
+
+def split_moments(
+    moments: Positions,
+    split: SplitSpec,
+    *,
+    gap: int = 0,
+    groups: Positions | None = None,
+    n_seen: int | None = None,
+) -> Split:
     """Split rows in time order, with a gap before each part and no group in two of them.
 
     A row is learnt from for a part only when its target was known as the part began: rows of the last *gap* before
@@ -104,6 +117,10 @@ def split_moments(moments: Positions, split: SplitSpec, *, gap: int = 0, groups:
         In order; in the unit of *gap*.
     groups : array of shape (n_rows,), optional
         The number of each row's group.
+    n_seen : int, optional
+        How many rows the champion has learnt from: the test part begins after them, and all of them are learnt from,
+        since two models are compared that shall know the same. They are cut as if there were no others, so that two
+        champions of the same age meet the same challenger.
 
     Examples
     --------
@@ -111,13 +128,16 @@ def split_moments(moments: Positions, split: SplitSpec, *, gap: int = 0, groups:
     >>> split = split_moments(hours, SplitSpec(validation=0.3, test=0.3), gap=2)
     >>> [(part.start, part.stop) for part in (split.train, split.validation, split.test)]
     [(0, 3), (4, 6), (7, 10)]
+    >>> split = split_moments(hours, SplitSpec(validation=0.3, test=0.3), gap=2, n_seen=8)
+    >>> [(part.start, part.stop) for part in (split.train, split.validation, split.test)]
+    [(0, 4), (5, 8), (8, 10)]
     """
-    train, validation, test = split_by_time(moments, split.validation, split.test)
+    train, validation, test = split_by_time(moments, split.validation, split.test, n_seen)
     if not len(moments):
         return Split(train, validation, test)
     # A row one gap before the next part is known just as that begins.
     train_stop = _stop_before(moments, train, validation, gap)
-    validation_stop = _stop_before(moments, validation, test, gap)
+    validation_stop = _stop_before(moments, validation, test, gap if n_seen is None else 0)
     if groups is None:
         return Split(
             Part(start=0, stop=train_stop),
@@ -151,11 +171,18 @@ def split_by_group(groups: Positions, split: SplitSpec) -> Split:
     return Split(train, validation, test, order)
 
 
-def split_by_time(moments: Positions, validation: float, test: float) -> tuple[Part, Part, Part]:
+def split_by_time(
+    moments: Positions, validation: float, test: float, n_before: int | None = None
+) -> tuple[Part, Part, Part]:
     """Cut ordered rows into train, validation and test, never through equal moments where that can be.
 
     Each cut goes to the change of moment that is nearest to where the shares would have it. Where there are
     fewer than three moments, the rows' order decides. From three rows on, no part is empty.
+
+    Parameters
+    ----------
+    n_before : int, optional
+        How many rows lie before the test part; train and validation keep their proportion.
 
     Examples
     --------
@@ -163,6 +190,13 @@ def split_by_time(moments: Positions, validation: float, test: float) -> tuple[P
     >>> [(part.start, part.stop) for part in parts]
     [(0, 6), (6, 8), (8, 10)]
     """
+    if n_before is not None:
+        cut = _cut(moments[:n_before], validation / (1 - test))
+        return (
+            Part(start=0, stop=cut),
+            Part(start=cut, stop=n_before),
+            Part(start=n_before, stop=len(moments)),
+        )
     n_rows = len(moments)
     wanted = [round(n_rows * (1 - validation - test)), round(n_rows * (1 - test))]
     if n_rows and (first := _next_change(moments, 0)) < (last := _change_at_or_before(moments, n_rows - 1)):
@@ -172,6 +206,15 @@ def split_by_time(moments: Positions, validation: float, test: float) -> tuple[P
         last = min(max(wanted[1], 2), n_rows - 1)
         wanted = [min(max(wanted[0], 1), last - 1), last]
     return Part(start=0, stop=wanted[0]), Part(start=wanted[0], stop=wanted[1]), Part(start=wanted[1], stop=n_rows)
+
+
+def _cut(moments: Positions, share: float) -> int:
+    """Cut ordered rows in two, the newer part of which holds a share; neither is empty where there are two rows."""
+    n_rows = len(moments)
+    wanted = round(n_rows * (1 - share))
+    if n_rows and (first := _next_change(moments, 0)) <= (last := _change_at_or_before(moments, n_rows - 1)):
+        return _nearest_change(moments, wanted, first, last)
+    return min(max(wanted, 1), max(n_rows - 1, 0))
 
 
 def _next_change(moments: Positions, row: int) -> int:

@@ -9,8 +9,8 @@ from prefect.cache_policies import NO_CACHE
 from sqlmodel import Session
 
 from base.artifacts import ArtifactStore
+from base.candidates import Candidates, Recipe
 from base.fingerprint import digest_document
-from base.judged import Candidates, Recipe
 from base.metrics import Task
 from base.pipeline import PipelineSpec
 from base.references import TrainingData, ValidatedData

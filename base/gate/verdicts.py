@@ -10,7 +10,7 @@ import pandas as pd
 from base.gate.checks import check_all
 from base.gate.paired_comparison import PairedComparison, compare_pairs, rows_that_would_tell
 from base.gate_spec import ValidateModelSpec
-from base.judged import Evaluation, Servability, Verdict
+from base.judged import Evaluation, Servability, Trial, Verdict
 from base.metrics import LOSS_NAMES
 from base.references import Metric, Reference, Trigger
 
@@ -25,7 +25,8 @@ class GateInputs(Reference):
     """All that a verdict was decided from, beside the losses' file that the evaluation names; kept for the ledger.
 
     ``refits`` are the mean losses of the challenger's recipe fitted with several seeds, the challenger's own first;
-    empty where they were not asked for. Deciding again from these inputs gives the same verdict.
+    empty where they were not asked for. ``trial`` is what the recipe did after a change of the world. Deciding again
+    from these inputs gives the same verdict.
     """
 
     evaluation: Evaluation
@@ -35,6 +36,7 @@ class GateInputs(Reference):
     declared_slices: tuple[str, ...] = ()
     refits: tuple[Metric, ...] = ()
     servability: Servability | None = None
+    trial: Trial | None = None
 
     def decide(self, losses: pd.DataFrame) -> Verdict:
         """Decide, or decide again."""
@@ -47,6 +49,7 @@ class GateInputs(Reference):
             declared_slices=self.declared_slices,
             refits=self.refits,
             servability=self.servability,
+            trial=self.trial,
         )
 
 
@@ -60,12 +63,16 @@ def decide_verdict(
     declared_slices: Sequence[str] = (),
     refits: Sequence[float] = (),
     servability: Servability | None = None,
+    trial: Trial | None = None,
 ) -> Verdict:
     """Compare challenger and champion on the same rows, with an interval, and decide.
 
     Three outcomes are possible: *better* and *worse* when the interval of the mean difference of losses lies
     on one side of zero, *cannot tell* otherwise, and where the champion has learnt from the very rows. A first
     model has no champion; it must beat the baseline. A check that fails refuses, whatever the comparison says.
+
+    Right after a change of the world neither model knows it, and rows that both lose cannot tell who will. There a
+    trial that is better says *better*.
 
     Parameters
     ----------
@@ -81,6 +88,8 @@ def decide_verdict(
         Mean losses of the recipe's fits with several seeds, as :func:`compare_pairs` takes them.
     servability : Servability, optional
         What the packaged model did in a clean process; None before it was packaged.
+    trial : Trial, optional
+        What the recipe did beside the champion once it knew the older half of the newest rows.
     """
     loss = name_loss(evaluation)
     checks = check_all(evaluation, losses, spec, loss=loss, declared_slices=declared_slices, servability=servability)
@@ -94,6 +103,8 @@ def decide_verdict(
             outcome = "cannot tell"
     scale = None if evaluation.champion is None else float(losses["champion"].mean())
     promote, reason = _explain(outcome, comparison, evaluation, spec, loss, trigger)
+    if trial is not None and outcome in ("worse", "cannot tell") and not promote:
+        outcome, promote, reason = _hear(trial, outcome, reason)
     if failed := [check for check in checks if not check.passed]:
         outcome, promote = "refused", False
         reason = f"refused: {'; '.join(check.evidence for check in failed)}"
@@ -118,6 +129,7 @@ def decide_verdict(
         rows_to_tell=_rows(comparison, None if comparison is None else comparison.difference, spec.power),
         rows_for_effect=_rows(comparison, None if scale is None else scale * spec.effect, spec.power),
         servability=servability,
+        trial=trial,
     )
 
 
@@ -163,6 +175,13 @@ def _explain(
     who = "the fresher model serves" if fresher else "the champion stays"
     more = "" if evaluation.n_seen_by_champion else _what_would_tell(comparison, evaluation, spec, loss)
     return fresher, f"cannot tell: {figures}{more}; asked for by {trigger}, so {who}"
+
+
+def _hear(trial: Trial, outcome: Outcome, reason: str) -> tuple[Outcome, bool, str]:
+    """Let a trial speak where the rows have not spoken for the challenger."""
+    if not trial.is_better:
+        return outcome, False, f"{reason}; the world has changed, yet {trial}"
+    return "better", True, f"better: the world has changed: {trial}; without those rows: {reason}"
 
 
 def _what_would_tell(comparison: PairedComparison, evaluation: Evaluation, spec: ValidateModelSpec, loss: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from base.artifacts import Artifact
 from base.atomic_files import write_atomically
 from base.model_files.reading import load_model
 from base.model_files.writing import dump_model
+
+_MOST_BYTES = 1 << 29
 
 SUFFIX = ".kept"
 """Of a reference to a model that has no file in a store: its digest is the name of its fit."""
@@ -30,14 +33,21 @@ class KeptModels:
     ----------
     folder : Path
         Where models are written; shared by all processes that keep the same models.
-    most : int
-        How many are in memory; one that has to leave is written.
+    trusted : iterable of str
+        Types that a model may hold beside those on the allow-list, where it is read out of a file that another
+        process has written.
+    most, most_bytes : int
+        How many are in memory, and how large; one that has to leave is written.
     """
 
-    def __init__(self, folder: Path, *, most: int = 256) -> None:
+    def __init__(
+        self, folder: Path, *, trusted: Iterable[str] = (), most: int = 256, most_bytes: int = _MOST_BYTES
+    ) -> None:
         self._folder = folder
-        self._most = most
+        self._trusted = tuple(trusted)
+        self._most, self._most_bytes = most, most_bytes
         self._models: OrderedDict[str, Any] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._names: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()
         self._accepted: set[tuple[str, frozenset[str]]] = set()
 
@@ -84,6 +94,14 @@ class KeptModels:
             self._accepted.add((named[1], allowed))
         return model
 
+    def find(self, fit: str, kind: str) -> Any:
+        """Return the model of a fit that is in memory or was written; None where there is none."""
+        if fit not in self._models and not self._file(fit).is_file():
+            return None
+        model = self.read(Artifact(digest=fit, size_bytes=0, suffix=SUFFIX), self._trusted)
+        self.name(model, fit=fit, kind=kind)
+        return model
+
     def write(self, artifact: Artifact) -> None:
         """Write a kept model where other processes and another day find it."""
         if artifact.suffix == SUFFIX and not self._file(artifact.digest).is_file():
@@ -97,13 +115,18 @@ class KeptModels:
     def let_go(self) -> None:
         """Forget what was not written: nobody will ask for it any more."""
         for fit in [fit for fit in self._models if not self._file(fit).is_file()]:
-            del self._models[fit]
+            del self._models[fit], self._sizes[fit]
 
     def _add(self, fit: str, model: Any) -> None:
         self._models[fit] = model
         self._models.move_to_end(fit)
-        while len(self._models) > self._most:
+        if fit not in self._sizes:
+            self._sizes[fit] = measure_model(model)
+        while len(self._models) > 1 and (
+            len(self._models) > self._most or sum(self._sizes.values()) > self._most_bytes
+        ):
             oldest, left = self._models.popitem(last=False)
+            del self._sizes[oldest]
             if not self._file(oldest).is_file():
                 self._write(oldest, left)
 
@@ -113,6 +136,23 @@ class KeptModels:
 
     def _file(self, fit: str) -> Path:
         return self._folder / f"{fit}.skops"
+
+
+def measure_model(model: Any) -> int:
+    """Count the bytes that a model takes, arrays without copying them; 0 where nothing tells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> 8_000 < measure_model({"values": np.zeros(1_000)}) < 9_000
+    True
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        told = len(pickle.dumps(model, protocol=5, buffer_callback=buffers.append))
+    except Exception:  # what cannot be written is not kept for long either
+        return 0
+    return told + sum(buffer.raw().nbytes for buffer in buffers)
 
 
 @contextmanager

@@ -98,9 +98,11 @@ def do_job(place: Place, job: Job) -> JobResult:
 
 
 def read_state(place: Place, job: Job) -> WalkState | None:
-    """Read how far a policy's walk has come; None where it has not begun."""
-    file = _state_file(place, job)
-    return WalkState.model_validate_json(file.read_bytes()) if file.is_file() else None
+    """Read how far a policy's walk has come; None where it has not begun, or what was written cannot be read."""
+    try:
+        return WalkState.model_validate_json(_state_file(place, job).read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def artifacts_of(place: Place) -> ArtifactStore:
@@ -110,8 +112,10 @@ def artifacts_of(place: Place) -> ArtifactStore:
 
 def _walk(place: Place, ground: Ground, job: Job) -> JobResult:
     walk = Walk(job.policy, job.policy.apply(place.pipeline, price=job.price), ground, read_state(place, job))
-    walk.begin()
-    walk.go(walk.steps_before(job.until))
+    # What a loss of power takes from a walk is computed again from where it was written last.
+    with without_syncing():
+        walk.begin()
+        walk.go(walk.steps_before(job.until))
     state = walk.state.model_copy(update={"n_windows": job.until})
     _write_models(state, ground)
     write_atomically(_state_file(place, job), state.model_dump_json().encode())
@@ -170,7 +174,7 @@ class _Bench:
         trusted = place.settings.trusted_types
         self.place = place
         self.rows = KeptRows()
-        self.models = KeptModels(place.folder / "models")
+        self.models = KeptModels(place.folder / "models", trusted=trusted)
         self.fits = KeptFits(place.folder / "fits", is_sharing=place.shares_fits)
         n_first = history.slice_of(history.spans[0]).start
         self.ground = Ground(
@@ -199,7 +203,6 @@ def _working(place: Place, policy: Policy) -> Iterator[tuple[Ground, KeptFits]]:
             del _benches[other]
         bench = _benches[key] = _Bench(place)
     with ExitStack() as stack:
-        stack.enter_context(without_syncing())
         stack.enter_context(keeping_fits(bench.fits))
         stack.enter_context(threadpool_limits(place.settings.fit_threads))
         if place.shares_fits:

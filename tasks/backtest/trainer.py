@@ -20,7 +20,7 @@ from tasks.backtest.history import History
 from tasks.evaluation import evaluate_model
 from tasks.folds import load_timeline
 from tasks.kept_fits import find_kept_fits
-from tasks.model_validation import refit_with_other_seeds, validate_model
+from tasks.model_validation import make_refits, make_trial, validate_model
 from tasks.preparation import find_seen_until, prepare_data
 from tasks.refit import choose_deployed
 from tasks.scored_rows import Champion
@@ -138,11 +138,15 @@ class Trainer:
         evaluation = evaluate_model(
             candidates, data, validated, pipeline, artifacts, champion=champion, trusted=trusted, is_told=False
         )
-        refits = refit_with_other_seeds(
-            candidates, data, validated, evaluation, artifacts, task=spec.task, time=spec.time, threads=threads
-        )
+        known = candidates, data, validated, evaluation, spec, artifacts
         verdict = validate_model(
-            evaluation, spec, artifacts, trigger=trigger, champion_revision=revision, refits=refits
+            evaluation,
+            spec,
+            artifacts,
+            trigger=trigger,
+            champion_revision=revision,
+            refits=make_refits(*known, threads=threads),
+            trial=make_trial(*known, threads=threads),
         )
         if not verdict.promote:
             return Trained(verdict.outcome, False, verdict.reason, 0.0, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base.artifacts import Artifact
-from base.judged import Candidate, Candidates, RacedWindow, WindowChoice
+from base.candidates import Candidate, Candidates, RacedWindow, WindowChoice
 from base.train_spec import TrainingWindow
 from registry.experiments import FailedFits, list_experiments, record_experiments
 from registry.store import Registry

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from base.model_files.kept import KeptModels, keeping_models
 from base.train_spec import EstimatorSpec
 from tasks.kept_fits import KeptFits, ask_fit, find_kept_fits, keeping_fits, name_fit, name_question, take_fit
 
@@ -73,6 +74,21 @@ def test_another_process_finds_the_figures_of_a_fit(kept: KeptFits, tmp_path: Pa
     assert again == first == pytest.approx(_fit().coef_)
     assert (kept.n_fits, other.n_fits, other.n_reused) == (1, 0, 1)
     assert other.spared >= kept.seconds
+
+
+def test_a_model_that_another_process_has_written_is_not_fitted_again(kept: KeptFits, tmp_path: Path) -> None:
+    with keeping_models(KeptModels(tmp_path / "models")) as models, keeping_fits(kept):
+        first = take_fit(SPEC, DATA, ROWS, seed=0, fit=_fit)
+        stored = models.keep(first)
+        assert stored is not None
+        models.write(stored)
+    other = KeptFits(tmp_path / "fits")
+    with keeping_models(KeptModels(tmp_path / "models")), keeping_fits(other):
+        again = take_fit(SPEC, DATA, ROWS, seed=0, fit=lambda: pytest.fail("it was fitted before"))
+
+    assert np.array_equal(again.coef_, first.coef_)
+    assert (other.n_fits, other.n_reused) == (0, 1)
+    assert other.spared == pytest.approx(kept.seconds)
 
 
 def test_another_question_to_an_equal_fit_is_asked(kept: KeptFits) -> None:

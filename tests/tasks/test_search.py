@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.candidates import Recipe
 from base.errors import DefinitionError
-from base.judged import Recipe
 from base.train_spec import EstimatorSpec, Range, SearchSpec
 from tasks.fit_jobs import OUT_OF_BUDGET, FitJob, FitResult
 from tasks.search import OUT_OF_FITS, RunJobs, draw_parameters, enter_candidates, plan_size, search

@@ -109,6 +109,24 @@ def test_no_group_that_is_judged_was_learnt_from(history: Any) -> None:
     assert not learnt & test
 
 
+@given(history=_histories(), share=shares)
+def test_what_the_champion_knows_the_challenger_knows_too_and_nothing_newer_moves_its_cuts(
+    history: Any, share: float
+) -> None:
+    times, spec, gap, _ = history
+    n_seen = int(np.searchsorted(times, times[int(share * len(times))], side="right"))
+    split = split_moments(times, spec, gap=gap, n_seen=n_seen)
+
+    assert (split.validation.stop, split.test.start, split.test.stop) == (n_seen, n_seen, len(times))
+    assert split.n_in_gap == 0
+    assert split.train.stop <= split.validation.start
+    if len(set(times[:n_seen])) >= 2:
+        assert split.validation.n_rows
+        assert (times[: split.train.stop] + gap <= times[split.validation.start]).all() or gap == 0
+    longer = split_moments(np.append(times, times[-1] + 5), spec, gap=gap, n_seen=n_seen)
+    assert (longer.train, longer.validation) == (split.train, split.validation)
+
+
 @given(groups=st.lists(st.integers(0, 9), min_size=3, max_size=60))
 def test_without_a_time_groups_are_parted_by_chance_and_all_rows_are_used(groups: list[int]) -> None:
     numbers = np.array(groups)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from base.candidates import Candidates
 from base.errors import DefinitionError, RunFailed
 from base.expectations.asking import ExpectationsProcess
-from base.judged import Candidates
 from base.model_files import load_model
 from base.pipeline import Pipeline
 from base.references import TrainingData

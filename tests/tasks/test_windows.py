@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.candidates import RacedWindow, WindowChoice
 from base.errors import RunFailed
-from base.judged import RacedWindow, WindowChoice
 from base.train_spec import EstimatorSpec, TrainingWindow, TrainSpec
 from tasks import windows
 from tasks.fit_jobs import Ground
@@ -51,10 +51,25 @@ def test_a_past_that_holds_still_is_kept() -> None:
     assert race_windows(_race(_rows(5_000, turns_at=None))).window == EXPANDING
 
 
-def test_the_champions_window_takes_part() -> None:
-    choice = race_windows(_race(_rows(5_000, turns_at=2_000)), champion=TrainingWindow(rows=1_900))
+@pytest.mark.parametrize(
+    ("champion", "raced"),
+    [
+        (None, [None, 2_000, 1_000]),
+        (EXPANDING, [None, 2_000, 1_000]),
+        (TrainingWindow(rows=3_000), [None, 2_000, 1_000, 3_000]),
+        (TrainingWindow(rows=1_900), [None, 1_900, 1_000]),
+        (TrainingWindow(rows=1_200), [None, 2_000, 1_200]),
+        (TrainingWindow(rows=500), [None, 2_000, 1_000, 500]),
+        (TrainingWindow.read("30 days"), [None, 2_000, 1_000, None]),
+    ],
+)
+def test_the_champions_window_takes_part_or_the_place_of_the_part_that_it_nearly_is(
+    champion: TrainingWindow | None, raced: list[int | None]
+) -> None:
+    choice = race_windows(_race(_rows(5_000, turns_at=2_000)), champion=champion)
 
-    assert choice.raced[-1].window == TrainingWindow(rows=1_900)
+    assert [each.window.rows for each in choice.raced] == raced
+    assert champion is None or champion in [each.window for each in choice.raced]
 
 
 def test_equal_rows_and_seed_give_an_equal_choice() -> None:

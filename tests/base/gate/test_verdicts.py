@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from base.artifacts import Artifact
+from base.candidates import WindowChoice
 from base.gate.verdicts import GateInputs, decide_verdict
 from base.gate_spec import ValidateModelSpec
-from base.judged import Evaluation, Servability, Verdict
+from base.judged import Evaluation, Servability, Trial, Verdict
 from base.references import Trigger
+from base.train_spec import TrainingWindow
 
 _FILE = Artifact(digest="0" * 64, size_bytes=1, suffix=".parquet")
 
@@ -141,6 +143,45 @@ def test_a_package_that_does_not_serve_is_refused_after_all() -> None:
         assert verdict.servability is not None
 
 
+@pytest.mark.parametrize(
+    ("interval", "trigger", "gate", "expected", "words"),
+    [
+        ((-0.3, -0.1), "schedule", {}, ("better", True), "better: the world has changed: fitted with the older half"),
+        ((-0.3, 0.1), "schedule", {}, ("cannot tell", False), "the world has changed, yet fitted with the older half"),
+        (None, "schedule", {}, ("cannot tell", False), "too few rows for an interval"),
+        ((-0.3, 0.1), "drift", {}, ("cannot tell", True), "so the fresher model serves"),
+        ((-0.3, -0.1), "schedule", {"floors": {"log_loss": {"at_most": 0.01}}}, ("refused", False), "log_loss"),
+    ],
+)
+def test_a_trial_speaks_where_the_rows_have_not_spoken_for_the_challenger(
+    interval: tuple[float, float] | None,
+    trigger: Trigger,
+    gate: dict[str, Any],
+    expected: tuple[str, bool],
+    words: str,
+) -> None:
+    champion = np.random.default_rng(0).uniform(1, 2, 600)
+
+    verdict = _judge(champion[::-1], champion, gate=gate, trigger=trigger, trial=_tried(interval))
+
+    assert (verdict.outcome, verdict.promote) == expected
+    assert words in verdict.reason
+
+
+def test_a_trial_says_nothing_where_the_rows_have_spoken_for_the_challenger() -> None:
+    champion = np.random.default_rng(0).uniform(1, 2, 600)
+
+    verdict = _judge(champion - 0.4, champion, gate={}, trigger="schedule", trial=_tried((0.1, 0.2)))
+
+    assert (verdict.outcome, verdict.promote) == ("better", True)
+    assert "the world has changed" not in verdict.reason
+
+
+def _tried(interval: tuple[float, float] | None) -> Trial:
+    window = WindowChoice(window=TrainingWindow(rows=100), reason="it lost least")
+    return Trial(window=window, n_rows=300, loss=0.3, rival=0.5, interval=interval, confidence=0.98)
+
+
 def test_the_same_inputs_give_the_same_verdict_when_they_were_stored() -> None:
     draw = np.random.default_rng(3)
     champion = draw.uniform(1, 2, 600)
@@ -152,6 +193,7 @@ def test_the_same_inputs_give_the_same_verdict_when_they_were_stored() -> None:
         champion_revision=3,
         refits=(float(losses["challenger"].mean()), 1.41, 1.4),
         servability=Servability(n_rows=32, p95_ms=3.0, size_mb=0.5, load_seconds=0.1),
+        trial=_tried((-0.3, -0.1)),
     )
 
     verdict = given.decide(losses)
@@ -168,6 +210,7 @@ def _judge(
     trigger: Trigger,
     refits: tuple[float, ...] = (),
     servability: Servability | None = None,
+    trial: Trial | None = None,
     **measured: Any,
 ) -> Verdict:
     losses = pd.DataFrame({"challenger": challenger} | ({} if champion is None else {"champion": champion}))
@@ -179,6 +222,7 @@ def _judge(
         champion_revision=7,
         refits=refits,
         servability=servability,
+        trial=trial,
     )
 
 

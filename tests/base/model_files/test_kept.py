@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from base.artifacts import ArtifactStore
 from base.model_files import ModelFileRefused
-from base.model_files.kept import KeptModels, find_kept_models, keeping_models
+from base.model_files.kept import KeptModels, find_kept_models, keeping_models, measure_model
 from base.model_files.stored import read_model, store_model
 
 
@@ -71,6 +71,33 @@ def test_another_process_reads_what_was_written(artifacts: ArtifactStore, tmp_pa
 
         assert other.has(stored)
         assert np.allclose(read.coef_, model.coef_)
+
+
+def test_another_process_finds_the_model_of_a_fit_that_was_written(tmp_path: Path) -> None:
+    model = LogisticRegression().fit(X, Y)
+    one, other = KeptModels(tmp_path), KeptModels(tmp_path)
+    stored = one.keep(_named(one, model))
+    assert stored is not None
+
+    assert other.find(ONE, "kind") is None
+    one.write(stored)
+    found = other.find(ONE, "kind")
+
+    assert np.array_equal(found.coef_, model.coef_)
+    assert other.keep(found) == stored
+
+
+def test_of_large_models_fewer_are_in_memory(tmp_path: Path) -> None:
+    large = [StandardScaler().fit(np.random.default_rng(seed).normal(size=(3, 50_000))) for seed in (0, 1)]
+    kept = KeptModels(tmp_path, most_bytes=2_000_000)
+
+    for name, model in zip((ONE, OTHER), large, strict=True):
+        kept.keep(_named(kept, model, name))
+
+    assert 1_000_000 < measure_model(large[0]) < 2_000_000
+    assert [file.stem for file in tmp_path.glob("*.skops")] == [ONE]
+    assert kept.find(OTHER, "kind") is large[1]
+    assert np.array_equal(kept.find(ONE, "kind").mean_, large[0].mean_)
 
 
 def test_a_type_that_may_not_be_read_is_refused_however_often(artifacts: ArtifactStore, tmp_path: Path) -> None:

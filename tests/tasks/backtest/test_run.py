@@ -130,6 +130,21 @@ def test_the_same_again_fits_nothing(pipeline: Pipeline, tmp_path: Path) -> None
     assert _decisions(second) == _decisions(first)
 
 
+def test_a_walk_whose_file_a_loss_of_power_has_spoilt_begins_again(
+    pipeline: Pipeline, whole: BacktestResult, tmp_path: Path
+) -> None:
+    _run(pipeline, tmp_path)
+    states = sorted(tmp_path.glob("backtests/*/work/*/walks/*.json"))
+    states[0].write_bytes(states[0].read_bytes()[:100])
+    states[1].write_bytes(b"")
+
+    again = _run(pipeline, tmp_path)
+
+    assert len(states) == 5
+    assert again.is_complete
+    assert _decisions(again) == _decisions(whole)
+
+
 def test_progress_goes_up_to_its_end(pipeline: Pipeline, tmp_path: Path) -> None:
     told: list[BacktestProgress] = []
     asked = BacktestRequest(start=START, policies=pipeline.folder / "policies.yaml")
