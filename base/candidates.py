@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
@@ -66,12 +67,23 @@ class RacedWindow(Reference):
 
 
 class WindowChoice(Reference):
-    """The training window, why it is that one, and what each window of the race reached."""
+    """The training window, why it is that one, and what each window of the race reached.
+
+    ``until`` is when the newest row happened that judged the race; None where there was none.
+    """
 
     window: TrainingWindow
     reason: str
     n_rows: int | None = None
     raced: tuple[RacedWindow, ...] = ()
+    until: datetime | None = None
+
+
+class PastRace(Reference):
+    """The race by which the champion's window was chosen, and the recipe that ran it."""
+
+    recipe: Recipe
+    choice: WindowChoice
 
 
 class Candidates(Reference):

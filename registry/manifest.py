@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from base.artifacts import Artifact, ArtifactStore
+from base.candidates import WindowChoice
 from base.log_spec import LogSpec
 from base.metrics import Task
 from base.references import Metric, Reference
@@ -43,7 +44,8 @@ class ModelManifest(BaseModel):
     from those rows.
 
     ``key`` names the columns that say whom or what a row is about, and ``label_delay`` how long after its time a row's
-    target is known. ``log`` is how its predictions are logged.
+    target is known. ``log`` is how its predictions are logged. ``race`` is what chose the training ``window``, where
+    there was a race; a later training may go by it too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,6 +85,7 @@ class ModelManifest(BaseModel):
     label_delay: timedelta = timedelta(0)
     log: LogSpec = LogSpec()
     profile: Artifact | None = None
+    race: WindowChoice | None = None
 
     @property
     def has_examples(self) -> bool:

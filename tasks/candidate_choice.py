@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from base.artifacts import Artifact, ArtifactStore
-from base.candidates import Candidate, Candidates, Recipe, WindowChoice
+from base.candidates import Candidate, Candidates, PastRace, Recipe, WindowChoice
 from base.errors import DefinitionError, RunFailed
 from base.metrics import Task
 from base.model_files.stored import store_model
@@ -25,7 +25,7 @@ from tasks.fits import select_window
 from tasks.folds import Fold, Timeline, make_folds, store_folds
 from tasks.prepared_rows import TARGET, load_prepared, load_trial
 from tasks.search import RunJobs, enter_candidates, plan_size, search
-from tasks.windows import Race, describe_window, race_windows
+from tasks.windows import Race, describe_window, hold_race, race_windows
 
 _log = logging.getLogger(__name__)
 # Rows by which a fit is known to answer with numbers at all.
@@ -70,6 +70,7 @@ class Comparison:
     timeline: Timeline
     champion: Recipe | None
     workshop: Workshop | None
+    past: PastRace | None = None
 
     def run(self) -> Candidates:
         """Choose, and fit the choice on its window of the rows before ``validation.stop``."""
@@ -151,13 +152,12 @@ class Comparison:
             return WindowChoice(
                 window=self.spec.window, reason=f"{describe_window(self.spec.window)}, as the definition says"
             )
-        race = Race(
-            spec=EstimatorSpec(estimator=candidate.estimator, parameters=candidate.parameters),
-            ground=self._ground(()),
-            frame=frame,
-            fold=make_folds(self.data, self.timeline, 1)[-1],
-            timeline=self.timeline,
-        )
+        spec = EstimatorSpec(estimator=candidate.estimator, parameters=candidate.parameters)
+        fold = make_folds(self.data, self.timeline, 1)[-1]
+        held = None if self.past is None else hold_race(self.past, spec, fold, self.timeline)
+        if held is not None:
+            return held
+        race = Race(spec=spec, ground=self._ground(()), frame=frame, fold=fold, timeline=self.timeline)
         return race_windows(race, champion=None if self.champion is None else self.champion.window)
 
     def _last_rows(self, window: TrainingWindow) -> Any:

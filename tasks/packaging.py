@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from base.artifacts import Artifact
+from base.candidates import WindowChoice
 from base.contract import ColumnRule, ColumnType
 from base.errors import DefinitionError, nearest
 from base.fingerprint import digest_environment, installed_libraries
@@ -83,6 +84,7 @@ def package_model(
         parameters=candidate.parameters,
         seed=judged.candidates.seed,
         window=judged.candidates.recipe.window,
+        race=_find_race(judged),
         model_file=judged.candidates.model,
         plan=plan,
         contract=serving_contract(pipeline, data, types=table_types(raw)),
@@ -124,6 +126,11 @@ def package_model(
             "a request has other neighbours than the training data; let each row stand for itself"
         ) from error
     return manifest
+
+
+def _find_race(judged: Judged) -> WindowChoice | None:
+    choice = judged.candidates.window
+    return None if choice is None or choice.until is None else choice
 
 
 def serving_contract(

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from sqlmodel import Session
 
 from base.artifacts import ArtifactStore
-from base.candidates import Candidates, Recipe
+from base.candidates import Candidates, PastRace, Recipe
 from base.fingerprint import digest_document
 from base.metrics import Task
 from base.pipeline import PipelineSpec
@@ -37,6 +37,7 @@ def train_candidates(
     threads: int,
     timeline: Timeline | None = None,
     champion: Recipe | None = None,
+    past: PastRace | None = None,
     workshop: Workshop | None = None,
 ) -> Candidates:
     """Compare the candidates, choose a training window, and fit the best candidate on it.
@@ -54,6 +55,8 @@ def train_candidates(
         When the rows happened; without it there is no race of windows, and folds are by the rows' order.
     champion : Recipe, optional
         What the champion was made by: a candidate of each search, and its window one of each race.
+    past : PastRace, optional
+        What chose the champion's window; it holds while few rows are newer (:func:`tasks.windows.hold_race`).
     workshop : Workshop, optional
         Default: every fit is done here, one after the other, and none can be ended.
 
@@ -66,7 +69,7 @@ def train_candidates(
     """
     from threadpoolctl import threadpool_limits
 
-    training = Comparison(data, spec, artifacts, task, threads, timeline or Timeline(), champion, workshop)
+    training = Comparison(data, spec, artifacts, task, threads, timeline or Timeline(), champion, workshop, past)
     with threadpool_limits(threads):
         return training.run()
 
@@ -87,13 +90,26 @@ def champion_recipe(spec: PipelineSpec, champion: ModelManifest | None) -> Recip
     )
 
 
+def champion_race(spec: PipelineSpec, champion: ModelManifest | None) -> PastRace | None:
+    """Say what chose the champion's window, where a window is to be chosen."""
+    if spec.train.window is not None or champion is None or champion.task != spec.task or champion.race is None:
+        return None
+    recipe = Recipe(
+        estimator=champion.estimator,
+        parameters=champion.parameters,
+        window=champion.race.window,
+        seed=champion.seed,
+    )
+    return PastRace(recipe=recipe, choice=champion.race)
+
+
 @task(name="train", cache_policy=NO_CACHE)
 def train_step(run: RunReference, data: TrainingData, validated: ValidatedData) -> Candidates:
     """Compare and fit the declared estimators, or reuse the fits of the same rows, parameters and seed."""
     context = open_context(run)
     spec = context.pipeline.spec
     manifest = find_champion(context.registry, context.run, context.pipeline.name).load()
-    champion = champion_recipe(spec, manifest)
+    champion, past = champion_recipe(spec, manifest), champion_race(spec, manifest)
     fitted: list[Candidates] = []
 
     def work() -> Candidates:
@@ -107,6 +123,7 @@ def train_step(run: RunReference, data: TrainingData, validated: ValidatedData) 
                 threads=context.settings.fit_threads,
                 timeline=load_timeline(data, validated.good, spec, artifacts),
                 champion=champion,
+                past=past,
                 workshop=make_workshop(context),
             )
         )
@@ -131,6 +148,7 @@ def train_step(run: RunReference, data: TrainingData, validated: ValidatedData) 
             inputs={
                 "data": digest_document(data.model_dump(mode="json")),
                 **({} if champion is None else {"champion": digest_document(champion.model_dump(mode="json"))}),
+                **({} if past is None else {"race": digest_document(past.model_dump(mode="json"))}),
             },
             log=get_run_logger(),
             also=record,

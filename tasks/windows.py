@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
-from base.candidates import RacedWindow, WindowChoice
+from base.candidates import PastRace, RacedWindow, WindowChoice
 from base.errors import DefinitionError
 from base.metrics import row_losses
 from base.train_spec import RACED_PARTS, EstimatorSpec, TrainingWindow
@@ -19,12 +20,18 @@ from tasks.folds import Fold, Positions, Timeline
 from tasks.kept_fits import ask_fit, name_question
 
 EXPANDING = TrainingWindow()
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 # A probe is the recipe itself, on thinned rows where there are many: a much weaker one (a fifth of the rows, 30 trees)
 # learns the level of the newest rows and nothing of the seasons before, and prefers short windows for it.
 _MOST_PROBE_ROWS = 20_000
 _PROBE_ITERATIONS = 200
 _MOST_JUDGED_ROWS = 6_000
 _N_BLOCKS = 3
+# Of the rows that judge, or of a shorter window's own: with fewer new ones, the champion's race would be run again on
+# much the same rows.
+_RENEWED = 0.5
 # Of a raced part's rows: a champion's window that is no farther from it stands for it.
 _NEARLY = 0.25
 # A shorter past has to be better, not as good: what it leaves out may be asked again.
@@ -110,7 +117,36 @@ def race_windows(race: Race, *, champion: TrainingWindow | None = None) -> Windo
             window=EXPANDING, reason=f"all history: no probe could be fitted ({raced[0].error})", raced=tuple(raced)
         )
     best = _pick(alive)
-    return WindowChoice(window=best.window, reason=_explain(best, alive), raced=tuple(raced))
+    return WindowChoice(
+        window=best.window, reason=_explain(best, alive), raced=tuple(raced), until=_newest_judged(race)
+    )
+
+
+def hold_race(past: PastRace, spec: EstimatorSpec, fold: Fold, timeline: Timeline) -> WindowChoice | None:
+    """Go by the champion's race where the same recipe would run it again on much the same rows.
+
+    A race chooses among noisy losses: run anew with every training it would make a window flutter, and the models with
+    it. It holds until half of the rows that judge are newer than those that judged it, or as many rows have come
+    as half of the window it chose.
+
+    Returns
+    -------
+    WindowChoice, or None where it is to be run again
+    """
+    choice, moments = past.choice, timeline.moments
+    if choice.until is None or moments is None or not len(fold.judged):
+        return None
+    if (past.recipe.estimator, past.recipe.parameters) != (spec.estimator, spec.parameters):
+        return None
+    n_new = int((moments[fold.judged] > (choice.until - _EPOCH) // _MICROSECOND).sum())
+    n_judged = len(fold.judged)
+    if n_new >= _RENEWED * min(n_judged, choice.window.rows or n_judged):
+        return None
+    told = (
+        f"{describe_window(choice.window)}, as the champion: of the {n_judged:,} rows that would judge a race, "
+        f"{n_new:,} are newer than those that judged the last one, on {choice.until:%Y-%m-%d}"
+    )
+    return choice.model_copy(update={"reason": told})
 
 
 def describe_window(window: TrainingWindow) -> str:
@@ -127,12 +163,29 @@ def describe_window(window: TrainingWindow) -> str:
 
 
 def _list_windows(n_rows: int, champion: TrainingWindow | None) -> list[TrainingWindow]:
-    windows = [EXPANDING, *(TrainingWindow(rows=n_rows // part) for part in RACED_PARTS)]
+    windows = [EXPANDING, *(TrainingWindow(rows=_tidy(n_rows // part)) for part in RACED_PARTS)]
     if champion is None or champion in windows:
         return windows
     own = champion.rows
     near = [each for each in windows if own and each.rows and abs(own - each.rows) <= _NEARLY * each.rows]
     return [champion if each in near else each for each in windows] if near else [*windows, champion]
+
+
+def _tidy(n_rows: int) -> int:
+    """Keep two digits of a number of rows.
+
+    Examples
+    --------
+    >>> _tidy(8_427), _tidy(123_456), _tidy(75)
+    (8400, 120000, 75)
+    """
+    unit: int = 10 ** max(0, len(str(n_rows)) - 2)
+    return n_rows // unit * unit
+
+
+def _newest_judged(race: Race) -> datetime | None:
+    moments = race.timeline.moments
+    return None if moments is None else _EPOCH + int(moments[race.fold.judged].max()) * _MICROSECOND
 
 
 def _pick(alive: Sequence[RacedWindow]) -> RacedWindow:

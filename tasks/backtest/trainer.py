@@ -24,7 +24,7 @@ from tasks.model_validation import make_refits, make_trial, validate_model
 from tasks.preparation import find_seen_until, prepare_data
 from tasks.refit import choose_deployed
 from tasks.scored_rows import Champion
-from tasks.training import champion_recipe, train_candidates
+from tasks.training import champion_race, champion_recipe, train_candidates
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ class Trainer:
             threads=threads,
             timeline=load_timeline(data, validated.good, spec, artifacts),
             champion=champion_recipe(spec, manifest),
+            past=champion_race(spec, manifest),
         )
         evaluation = evaluate_model(
             candidates, data, validated, pipeline, artifacts, champion=champion, trusted=trusted, is_told=False

@@ -16,6 +16,7 @@ from base.judged import Judged, Verdict
 from base.pipeline import Pipeline
 from base.references import Trigger
 from base.settings import Settings
+from base.train_spec import TrainingWindow
 from base.user_code import UserCode
 from registry.store import Registry
 from tasks.data_validation import validate_data
@@ -26,8 +27,9 @@ from tasks.frames import load_frame
 from tasks.full_model import fit_on_all
 from tasks.gate_evidence import gate_inputs
 from tasks.model_validation import make_refits, make_trial, validate_model
+from tasks.packaging import package_model
 from tasks.preparation import prepare_data
-from tasks.training import train_candidates
+from tasks.training import champion_race, train_candidates
 from tests.pipelines import define, make_pipeline, make_trips, train
 
 _FOREST = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_iter": 30}}
@@ -136,3 +138,32 @@ def test_where_nothing_has_changed_or_no_rows_can_be_kept_apart_nothing_is_tried
     verdict = _challenge(tmp_path / "trips", settings, registry, trips, prepare=prepare).verdict
 
     assert (verdict.promote, verdict.trial) == (False, None)
+
+
+def test_a_version_carries_its_race_and_the_next_training_goes_by_it(
+    settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    found = _challenge(tmp_path / "trips", settings, registry, make_trips(4_000, noise=0.05))
+    judged, spec, artifacts = found.judged, found.pipeline.spec, registry.artifacts
+
+    manifest = package_model(judged, found.pipeline, registry, code=UserCode(found.pipeline.code), trusted=())
+    past = champion_race(spec, manifest)
+    again = train_candidates(
+        judged.data,
+        spec.train,
+        artifacts,
+        task=spec.task,
+        threads=1,
+        timeline=load_timeline(judged.data, judged.validated.good, spec, artifacts),
+        past=past,
+    )
+
+    assert manifest.race == judged.candidates.window
+    assert manifest.race is not None
+    assert manifest.race.until is not None
+    assert again.window is not None
+    assert "as the champion" in again.window.reason
+    assert again.recipe == judged.candidates.recipe
+    declared = spec.model_copy(update={"train": spec.train.model_copy(update={"window": TrainingWindow()})})
+    assert champion_race(declared, manifest) is None
+    assert champion_race(spec, None) is None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.candidates import RacedWindow, WindowChoice
+from base.candidates import PastRace, RacedWindow, Recipe, WindowChoice
 from base.errors import RunFailed
 from base.train_spec import EstimatorSpec, TrainingWindow, TrainSpec
 from tasks import windows
@@ -16,7 +18,7 @@ from tasks.fit_jobs import Ground
 from tasks.fits import select_window
 from tasks.folds import Timeline, make_folds
 from tasks.prepared_rows import TARGET
-from tasks.windows import EXPANDING, Race, race_windows
+from tasks.windows import EXPANDING, Race, hold_race, race_windows
 from tests.tasks.test_folds import make_data
 
 _TREE = EstimatorSpec(
@@ -143,3 +145,54 @@ def test_a_window_that_is_none_is_refused(text: str) -> None:
 
 def test_an_older_record_has_no_window() -> None:
     assert WindowChoice.model_validate({"window": {}, "reason": ""}).window == EXPANDING
+
+
+@pytest.mark.parametrize(
+    ("n_newer", "rows", "parameters", "holds"),
+    [
+        (0, None, {}, True),
+        (499, None, {}, True),
+        (500, None, {}, False),
+        (99, 200, {}, True),
+        (100, 200, {}, False),
+        (499, 5_000, {}, True),
+        (0, None, {"max_depth": 5}, False),
+    ],
+    ids=["same rows", "few are new", "half is new", "few for 200 rows", "many for 200 rows", "long", "a recipe"],
+)
+def test_a_champions_race_holds_while_much_the_same_rows_would_judge(
+    n_newer: int, rows: int | None, parameters: dict[str, int], holds: bool
+) -> None:
+    race = _race(_rows(5_000, turns_at=None))
+    newest = int(race.fold.judged[-1])
+    until = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=newest - n_newer)
+    choice = WindowChoice(window=TrainingWindow(rows=rows), reason="it lost least", until=until)
+    recipe = Recipe(estimator=_TREE.estimator, parameters={**_TREE.parameters, **parameters})
+
+    held = hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline)
+
+    assert len(race.fold.judged) == 1_000
+    assert (held is not None) == holds
+    if held is not None:
+        assert held.window == choice.window
+        assert f"{n_newer:,} are newer" in held.reason
+
+
+def test_a_race_tells_of_when_its_newest_judged_row_was_and_one_on_the_same_rows_holds() -> None:
+    race = _race(_rows(5_000, turns_at=2_500))
+    choice = race_windows(race)
+    recipe = Recipe(estimator=_TREE.estimator, parameters=_TREE.parameters, window=choice.window)
+
+    held = hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline)
+
+    assert held is not None
+    assert held.model_copy(update={"reason": ""}) == choice.model_copy(update={"reason": ""})
+
+
+def test_where_there_was_no_race_none_holds() -> None:
+    race = _race(_rows(500, turns_at=None))
+    choice = race_windows(race)
+    recipe = Recipe(estimator=_TREE.estimator, parameters=_TREE.parameters)
+
+    assert choice.until is None
+    assert hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline) is None
