@@ -197,22 +197,28 @@ def _look_at_labels(
         losses=measured.losses,
         estimated_increase=_estimated_increase(measured.estimate),
     )
-    policy = ask_policy(
-        measured,
-        champion,
-        store,
-        spec=spec.triggers,
-        window=_length(pipeline, span),
-        min_rows=spec.monitor.min_rows,
-        label_delay=delay,
-        answered_by=version.number,
-        declared=spec.train.window,
-    )
+    policy = None
+    # What broken rows lose is no evidence of age.
+    if judged.triage.verdict != "broken data":
+        policy = ask_policy(
+            measured,
+            champion,
+            store,
+            spec=spec.triggers,
+            window=_length(pipeline, span),
+            min_rows=spec.monitor.min_rows,
+            label_delay=delay,
+            answered_by=version.number,
+            declared=spec.train.window,
+        )
     conclusion = conclude(measured, judged, policy, monitor=spec.monitor, triggers=spec.triggers)
     if champion.number != version.number and not (policy is not None and policy.decision.retrain):
         conclusion = replace(
             conclusion, asks=None, reason=f"{conclusion.reason}; version {champion.number} has taken its place"
         )
+    if policy is not None and policy.decision.retrain and conclusion.asks is None:
+        # Nobody was asked for a training, and what has added up speaks with the next window.
+        policy = policy.put_off()
     return CheckedWindow("labels", measured, judged, policy, conclusion, version.number, memory.revision)
 
 

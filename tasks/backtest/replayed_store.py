@@ -93,8 +93,9 @@ class ReplayedStore:
         return score_estimates(scored) if scored else None
 
     def policy_state(self) -> PolicyState:
-        """Return what the retraining policy remembers."""
-        return self._state.policy
+        """Return what the retraining policy remembers; a training that came to nothing is waited for no more."""
+        policy = self._state.policy
+        return policy if self._state.waiting is not None else policy.model_copy(update={"waits": None})
 
     def training_rows(self, version: MonitoredVersion) -> LabelledRows | None:
         """Return what a version has learnt from."""

@@ -15,7 +15,7 @@ from monitoring.checking import CheckedWindow
 from monitoring.cutting import list_windows
 from registry.alarms import list_alarms
 from registry.runs import StepKey, record_step
-from registry.store import Registry
+from registry.store import Registry, open_registry
 from registry.tables import Run, WindowRow
 from tasks.drift_detection import detect_drift
 from tests.monitoring.traffic import serve
@@ -88,8 +88,6 @@ def test_what_is_dear_is_asked_for_later(tmp_path: Path, settings: Settings, reg
 
     cheap = _asked(_watch(tmp_path / "cheap", settings, registry, weeks, price=0.1))
     other = Settings(home=tmp_path / "other")
-    from registry.store import open_registry
-
     dear = _asked(_watch(tmp_path / "dear", other, open_registry(other), weeks, price=50))
 
     assert (any(cheap), any(dear)) == (True, False)
@@ -115,6 +113,24 @@ def test_broken_data_is_told_with_its_rows_and_asks_for_nothing(
     assert (last.conclusion.outcome, last.taken) == ("broken data", None)
     assert broken in last.conclusion.reason
     assert last.measured.facts.examples[broken]
+
+
+def test_a_training_that_broken_data_has_kept_back_is_asked_for_in_the_next_week(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    weeks = [_week(number, noise=0.1 if number < 2 else 0.9) for number in range(6)]
+    undisturbed = Settings(home=tmp_path / "undisturbed")
+    asking = _asked(_watch(tmp_path / "one", undisturbed, open_registry(undisturbed), weeks, price=0.2)).index(True)
+    weeks[asking] = _in_metres(weeks[asking])
+
+    found = _watch(tmp_path / "other", settings, registry, weeks, price=0.2)
+
+    before, broken, after = found[asking - 1 : asking + 2]
+    assert (broken.conclusion.outcome, broken.taken, broken.policy) == ("broken data", None, None)
+    assert before.policy is not None
+    assert after.policy is not None
+    assert after.policy.decision.excess == pytest.approx(before.policy.state.excess + after.policy.decision.added)
+    assert _asked(found)[: asking + 2] == [False] * (asking + 1) + [True]
 
 
 def test_quiet_weeks_ask_for_nothing_and_are_remembered_as_usual(
