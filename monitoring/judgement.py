@@ -13,6 +13,7 @@ from monitoring.alarms.budget import adapt, count_windows
 from monitoring.alarms.loss_bets import LossSample
 from monitoring.alarms.measures import WindowFacts
 from monitoring.alarms.quiet_history import FEWEST_WINDOWS, QuietHistory, QuietWindow
+from monitoring.triage.sudden_units import keep_sudden_units
 from monitoring.triage.verdict import LossOutlook, Triage, triage
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def judge_traffic(
         While its labels are waited for, a window is quiet only where nothing stands out in it.
     """
     known = memory.history.before(facts.start)
+    report = keep_sudden_units(report, known)
     judgement = judging.judge_traffic(
         report,
         facts,
@@ -109,6 +111,7 @@ def judge_labels(
         asks for a training; in the first windows, unless it is broken or the loss has risen.
     """
     known = memory.history.before(facts.start)
+    report = keep_sudden_units(report, known)
     second = judging.judge_labels(
         report,
         facts,

@@ -137,3 +137,27 @@ def test_both_looks_together_keep_within_the_budget() -> None:
 
     budget = SPEC.false_alarms.per_quarter * n_windows / 91.3
     assert n_alarms <= 1.5 * budget
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict"),
+    [(0.0, "broken data"), (0.2, "broken data"), (0.4, "changed world"), (0.9, "changed world")],
+)
+def test_a_column_that_was_on_its_way_in_quiet_windows_has_not_changed_its_unit(before: float, verdict: str) -> None:
+    winter = report(column("temp", p=1e-12, effect=0.8, unit_ratio=0.621))
+    memory = AlarmMemory(history=history({"values:temp": before}))
+
+    found = judge_window(facts(), winter, SPEC, memory, losses=_losses(2.0))
+
+    assert found.triage.verdict == verdict
+    assert found.is_quiet is False
+
+
+def test_a_unit_that_has_changed_stays_broken_window_after_window() -> None:
+    miles = report(column("distance", p=1e-30, effect=0.8, unit_ratio=0.621))
+    memory = AlarmMemory(history=history())
+
+    for number in range(5):
+        found = judge_window(facts(number), miles, SPEC, memory, losses=_losses(1.0, number))
+        memory = found.memory
+        assert found.triage.verdict == "broken data"
