@@ -114,11 +114,12 @@ class Servability(Reference):
 
 
 class Trial(Reference):
-    """What the recipe does once it knows some of a changed world, beside the model that it is to beat.
+    """What the recipe does once it knows some of the newest rows, beside the model that it is to beat.
 
     It was fitted with the older half of the newest rows too, on the ``window`` that was chosen for that, and judged on
     the newer half, ``n_rows`` that neither knows. ``loss`` and ``rival`` are the two mean losses; ``refits`` those of
-    fits with other seeds, the recipe's own first.
+    fits with other seeds, the recipe's own first. ``occasion`` is why it was made: the world has changed, or challenger
+    and champion were one model, of which no row could tell anything.
     """
 
     window: WindowChoice
@@ -128,6 +129,7 @@ class Trial(Reference):
     interval: tuple[float, float] | None
     confidence: float
     refits: tuple[Metric, ...] = ()
+    occasion: Literal["a changed world", "one model"] = "a changed world"
 
     @property
     def is_better(self) -> bool:

@@ -131,7 +131,8 @@ def fit_on_all(
             threads=settings.fit_threads,
             same_classes=full.classes == data.classes,
         )
-        trial = judged.verdict.trial
+        tried = judged.verdict.trial
+        trial = tried if tried is not None and tried.occasion == "a changed world" else None
         if trial is None and spec.train.window is None and newest.can_be_tried and newest.has_changed():
             trial = _choose_again(newest)
         if trial is not None and trial.is_better:

@@ -9,7 +9,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from base.artifacts import ArtifactStore
-from base.candidates import Candidates
+from base.candidates import Candidates, WindowChoice
 from base.fingerprint import digest_document
 from base.gate.verdicts import decide_verdict
 from base.judged import Evaluation, Trial, Verdict
@@ -28,7 +28,7 @@ Refits = Callable[[int], Iterator[float]]
 """Yields the mean losses of so many fits of the challenger's recipe, each with another seed."""
 
 MakeTrial = Callable[[pd.DataFrame], Trial | None]
-"""Takes the judged rows' losses; None where the world has not changed, or nothing can be tried."""
+"""Takes the judged rows' losses; None where there is no occasion, or nothing can be tried."""
 
 
 def validate_model(
@@ -46,8 +46,8 @@ def validate_model(
     Where the rows alone say *better* or *worse*, the challenger's recipe is fitted again with other seeds, so that
     a lucky draw is not taken for merit; a recipe that gives the same model again has no luck, and one fit tells.
 
-    Where the rows do not speak for the challenger since the world has changed, the recipe is tried with some of the
-    new world's rows.
+    Where the rows do not speak for the challenger, since the world has changed or since it is the champion over again,
+    the recipe is tried with some of the newest rows.
 
     Parameters
     ----------
@@ -123,7 +123,11 @@ def make_trial(
     *,
     threads: int = 1,
 ) -> MakeTrial:
-    """Make what tries the recipe with the older half of the newest rows, where these say that the world has changed."""
+    """Make what tries the recipe with the older half of the newest rows.
+
+    It is tried where these rows say that the world has changed, and where the challenger is the champion over again, so
+    that only newer rows can tell whether to learn from newer rows is worth anything.
+    """
 
     def tries(losses: pd.DataFrame) -> Trial | None:
         frame, moments = _load_judged(data, validated, spec, artifacts)
@@ -138,9 +142,15 @@ def make_trial(
             rival=losses["champion"].to_numpy(),
             threads=threads,
         )
-        if not newest.can_be_tried or not newest.has_changed():
+        if not newest.can_be_tried:
             return None
-        return newest.try_window(newest.choose_window())
+        if newest.has_changed():
+            return newest.try_window(newest.choose_window())
+        if not newest.is_same_model():
+            return None
+        kept = WindowChoice(window=candidates.recipe.window, reason="the champion's")
+        trial = newest.try_window(kept)
+        return None if trial is None else trial.model_copy(update={"occasion": "one model"})
 
     return tries
 

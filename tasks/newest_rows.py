@@ -93,6 +93,10 @@ class NewestRows:
         above = compare_pairs(self.own - usual, confidence=self.spec.validate_model.confidence)
         return above.low > 0 and above.difference > (_RISE - 1) * usual
 
+    def is_same_model(self) -> bool:
+        """Tell whether the judged model gives the rival's answers: the same recipe has learnt from the same rows."""
+        return bool(np.array_equal(self.own, self.rival))
+
     def choose_window(self) -> WindowChoice:
         """Race training windows: learning from all rows but the newer half, judged on that."""
         recipe, n_rows = self.candidates.recipe, len(self.frame)

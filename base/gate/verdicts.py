@@ -71,8 +71,8 @@ def decide_verdict(
     on one side of zero, *cannot tell* otherwise, and where the champion has learnt from the very rows. A first
     model has no champion; it must beat the baseline. A check that fails refuses, whatever the comparison says.
 
-    Right after a change of the world neither model knows it, and rows that both lose cannot tell who will. There a
-    trial that is better says *better*.
+    Right after a change of the world neither model knows it, and rows that both lose cannot tell who will; and where
+    challenger and champion are one model, no row can. There a trial that is better says *better*.
 
     Parameters
     ----------
@@ -179,9 +179,10 @@ def _explain(
 
 def _hear(trial: Trial, outcome: Outcome, reason: str) -> tuple[Outcome, bool, str]:
     """Let a trial speak where the rows have not spoken for the challenger."""
+    occasion = "the world has changed" if trial.occasion == "a changed world" else "the recipe is the champion's"
     if not trial.is_better:
-        return outcome, False, f"{reason}; the world has changed, yet {trial}"
-    return "better", True, f"better: the world has changed: {trial}; without those rows: {reason}"
+        return outcome, False, f"{reason}; {occasion}, yet {trial}"
+    return "better", True, f"better: {occasion}: {trial}; without those rows: {reason}"
 
 
 def _what_would_tell(comparison: PairedComparison, evaluation: Evaluation, spec: ValidateModelSpec, loss: str) -> str:

@@ -140,6 +140,25 @@ def test_where_nothing_has_changed_or_no_rows_can_be_kept_apart_nothing_is_tried
     assert (verdict.promote, verdict.trial) == (False, None)
 
 
+def test_where_the_challenger_is_the_champion_over_again_newer_rows_are_tried(
+    settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    found = _challenge(tmp_path / "trips", settings, registry, make_trips(4_000, noise=0.05))
+    judged, artifacts = found.judged, registry.artifacts
+    losses = load_frame(artifacts, judged.evaluation.losses)
+    tries = make_trial(
+        judged.candidates, judged.data, judged.validated, judged.evaluation, found.pipeline.spec, artifacts
+    )
+
+    trial = tries(losses.assign(champion=losses["challenger"]))
+
+    assert tries(losses) is None
+    assert trial is not None
+    assert (trial.occasion, trial.window.window) == ("one model", judged.candidates.recipe.window)
+    assert trial.n_rows == len(losses) // 2
+    assert not trial.is_better, "a quiet world: newer rows are worth nothing"
+
+
 def test_a_version_carries_its_race_and_the_next_training_goes_by_it(
     settings: Settings, registry: Registry, tmp_path: Path
 ) -> None:

@@ -168,6 +168,17 @@ def test_a_trial_speaks_where_the_rows_have_not_spoken_for_the_challenger(
     assert words in verdict.reason
 
 
+def test_a_trial_of_one_model_says_that_it_is_one() -> None:
+    champion = np.random.default_rng(0).uniform(1, 2, 600)
+    trial = _tried((-0.3, -0.1)).model_copy(update={"occasion": "one model"})
+
+    verdict = _judge(champion, champion, gate={}, trigger="schedule", trial=trial)
+
+    assert (verdict.outcome, verdict.promote) == ("better", True)
+    assert verdict.reason.startswith("better: the recipe is the champion's: fitted with the older half")
+    assert "without those rows: cannot tell: both give the same answers" in verdict.reason
+
+
 def test_a_trial_says_nothing_where_the_rows_have_spoken_for_the_challenger() -> None:
     champion = np.random.default_rng(0).uniform(1, 2, 600)
 
