@@ -69,7 +69,8 @@ class RacedWindow(Reference):
 class WindowChoice(Reference):
     """The training window, why it is that one, and what each window of the race reached.
 
-    ``until`` is when the newest row happened that judged the race; None where there was none.
+    ``until`` is when the newest row happened that judged the race; None where there was none. ``is_held`` says that the
+    race was an earlier training's.
     """
 
     window: TrainingWindow
@@ -77,13 +78,15 @@ class WindowChoice(Reference):
     n_rows: int | None = None
     raced: tuple[RacedWindow, ...] = ()
     until: datetime | None = None
+    is_held: bool = False
 
 
 class PastRace(Reference):
-    """The race by which the champion's window was chosen, and the recipe that ran it."""
+    """The race by which the champion's window was chosen, the recipe that ran it, and the features that it saw."""
 
     recipe: Recipe
     choice: WindowChoice
+    features: tuple[str, ...] = ()
 
 
 class Candidates(Reference):

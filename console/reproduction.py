@@ -114,6 +114,7 @@ def _make_request(
     from base.candidates import Candidates
     from base.fingerprint import digest_document
     from base.references import Snapshot, TrainingData, ValidatedData
+    from base.train_spec import TrainingWindow
     from registry.ledger import list_decisions
     from registry.runs import list_steps
     from tasks.reproduction import ReproductionRequest
@@ -130,6 +131,7 @@ def _make_request(
         raise NotReproduced(f"run {version.run_id} has no record of its step {missing[0]!r}, so nothing can be built")
     candidates = Candidates.model_validate(steps["train"])
     deployed = Artifact.model_validate(version.manifest["model_file"])
+    window = version.manifest.get("window")
     return ReproductionRequest(
         artifacts=settings.artifacts,
         home=settings.home.absolute(),
@@ -142,6 +144,7 @@ def _make_request(
         recipe=candidates.recipe,
         judged=candidates.model,
         deployed=None if deployed == candidates.model else deployed,
+        deployed_window=candidates.recipe.window if window is None else TrainingWindow.model_validate(window),
         fit_threads=granted[0].evidence["inputs"]["fit_threads"] if granted else None,
     )
 

@@ -81,4 +81,4 @@ def closing_reasons(judged: JudgedWindow) -> dict[str, str]:
 def _recall_window(row: WindowRow) -> QuietWindow:
     length: timedelta = row.stop - row.start
     values = {name: float(value) for name, value in row.measured.items() if value is not None}
-    return QuietWindow(row.start, length, values)
+    return QuietWindow(row.start, length, values, row.version)

@@ -66,7 +66,7 @@ def judge_traffic(
         While its labels are waited for, a window is quiet only where nothing stands out in it.
     """
     known = memory.history.before(facts.start)
-    report = keep_sudden_units(report, known)
+    report = keep_sudden_units(report, known, facts.version)
     judgement = judging.judge_traffic(
         report,
         facts,
@@ -111,7 +111,7 @@ def judge_labels(
         asks for a training; in the first windows, unless it is broken or the loss has risen.
     """
     known = memory.history.before(facts.start)
-    report = keep_sudden_units(report, known)
+    report = keep_sudden_units(report, known, facts.version)
     second = judging.judge_labels(
         report,
         facts,
@@ -208,7 +208,7 @@ def _conclude(
     """Take the window into the history where it is quiet, and out of it where the second look says otherwise."""
     history = memory.history.without(facts.start)
     if is_quiet:
-        history = history.with_window(QuietWindow(facts.start, facts.length, judgement.values))
+        history = history.with_window(QuietWindow(facts.start, facts.length, judgement.values, facts.version))
     return JudgedWindow(
         judgement, found, is_quiet, AlarmMemory(judgement.state, history, memory.mutes, memory.revision)
     )

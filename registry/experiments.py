@@ -34,7 +34,7 @@ def record_experiments(session: Session, *, run_id: str, pipeline: str, fitted: 
         _from_candidate(candidate, window, is_chosen=number == fitted.chosen)
         for number, candidate in enumerate(fitted.candidates)
     ]
-    if choice is not None and fitted.chosen is not None:
+    if choice is not None and not choice.is_held and fitted.chosen is not None:
         chosen = fitted.candidates[fitted.chosen]
         rows += [_from_raced(raced, chosen, is_chosen=raced.window == window) for raced in choice.raced]
     for number, row in enumerate(rows, start=1):

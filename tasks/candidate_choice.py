@@ -154,9 +154,10 @@ class Comparison:
             )
         spec = EstimatorSpec(estimator=candidate.estimator, parameters=candidate.parameters)
         fold = make_folds(self.data, self.timeline, 1)[-1]
-        held = None if self.past is None else hold_race(self.past, spec, fold, self.timeline)
-        if held is not None:
-            return held
+        if self.past is not None and self.past.features == self.data.features:
+            held = hold_race(self.past, spec, fold, self.timeline)
+            if held is not None:
+                return held
         race = Race(spec=spec, ground=self._ground(()), frame=frame, fold=fold, timeline=self.timeline)
         return race_windows(race, champion=None if self.champion is None else self.champion.window)
 

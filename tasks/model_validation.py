@@ -130,6 +130,8 @@ def make_trial(
     """
 
     def tries(losses: pd.DataFrame) -> Trial | None:
+        if spec.validate_model.deploy == "sibling":
+            return None  # what would serve has learnt from none of these rows
         frame, moments = _load_judged(data, validated, spec, artifacts)
         newest = NewestRows(
             candidates=candidates,
@@ -198,9 +200,15 @@ def validate_model_step(
         parameters={
             "validate_model": spec.validate_model.model_dump(mode="json"),
             "task": spec.task,
+            "window": None if spec.train.window is None else str(spec.train.window),
+            "split": spec.prepare.split.model_dump(mode="json"),
             "trigger": trigger,
             "revision": champion.revision,
         },
-        inputs={"evaluation": digest_document(evaluation.model_dump(mode="json"))},
+        inputs={
+            "evaluation": digest_document(evaluation.model_dump(mode="json")),
+            "data": digest_document(data.model_dump(mode="json")),
+            "model": digest_document(candidates.model_dump(mode="json")),
+        },
         log=get_run_logger(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -74,13 +75,21 @@ class NewestRows:
         middle = len(self.frame) - self.n_newer
         if self.moments is None:
             return middle
-        return int(np.searchsorted(self.moments, self.moments[middle] - measure_gap(self.spec), side="left"))
+        gap = measure_gap(self.spec)
+        # A row one gap before is known just as the newer half begins; rows of its own moment are not.
+        side: Literal["left", "right"] = "right" if gap else "left"
+        return int(np.searchsorted(self.moments, self.moments[middle] - gap, side=side))
 
     @property
     def can_be_tried(self) -> bool:
-        """Whether a part of them can be kept apart: fitted features have learnt from all, groups span both halves."""
+        """Whether a part of them can be kept apart and learnt from.
+
+        Fitted features have learnt from all, groups span both halves, and where labels come late no target of the
+        older half may have been known when the newer one began.
+        """
         is_apart = not self.spec.prepare.fitted and not self.spec.prepare.split.groups
-        return self.n_newer >= _FEWEST_TRIED and self.same_classes and is_apart
+        has_enough = self.n_newer >= _FEWEST_TRIED and self.n_learnt > len(self.frame) - len(self.own)
+        return has_enough and self.same_classes and is_apart
 
     def has_changed(self) -> bool:
         """Tell whether the judged model loses more on the newest rows than it does usually, and not by their chance.

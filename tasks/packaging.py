@@ -130,7 +130,11 @@ def package_model(
 
 def _find_race(judged: Judged) -> WindowChoice | None:
     choice = judged.candidates.window
-    return None if choice is None or choice.until is None else choice
+    if choice is None or choice.until is None:
+        return None
+    # Equal versions have equal manifests, however long a probe took.
+    raced = tuple(each.model_copy(update={"seconds": 0.0}) for each in choice.raced)
+    return choice.model_copy(update={"raced": raced, "is_held": False})
 
 
 def serving_contract(

@@ -76,7 +76,7 @@ def refit_model(
         manifest=registry.artifacts.put_bytes(compiled.model_dump_json().encode(), suffix=".json"),
         deployed=deployed,
         reason=reason,
-        verdict=decide_last(judged, pipeline.spec, registry.artifacts, servability, trigger),
+        verdict=decide_last(judged, pipeline.spec, registry.artifacts, servability, trigger, deployed=deployed),
         churn=chosen.churn,
     )
 
@@ -137,9 +137,19 @@ def describe_proof(proof: Proof, manifest: ModelManifest) -> Servability:
 
 
 def decide_last(
-    judged: Judged, spec: PipelineSpec, artifacts: ArtifactStore, servability: Servability, trigger: Trigger
+    judged: Judged,
+    spec: PipelineSpec,
+    artifacts: ArtifactStore,
+    servability: Servability | None,
+    trigger: Trigger,
+    *,
+    deployed: Literal["full", "sibling"],
 ) -> Verdict:
-    """Decide as before, now knowing how the packaged model serves."""
+    """Decide as before, now knowing what is deployed, and how its package serves.
+
+    A trial speaks for a model that knows the newest rows; where the judged one is deployed, which does not, it says
+    nothing.
+    """
     return decide_verdict(
         judged.evaluation,
         load_frame(artifacts, judged.evaluation.losses),
@@ -149,7 +159,7 @@ def decide_last(
         declared_slices=spec.evaluate.slices,
         refits=judged.verdict.refits,
         servability=servability,
-        trial=judged.verdict.trial,
+        trial=judged.verdict.trial if deployed == "full" else None,
     )
 
 

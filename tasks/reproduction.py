@@ -23,6 +23,7 @@ from base.model_files import dump_model, load_model
 from base.pipeline import Pipeline, PipelineSpec
 from base.references import Part, Reference, Snapshot, TrainingData, ValidatedData
 from base.settings import Settings
+from base.train_spec import TrainingWindow
 from base.user_code import UserCode
 from tasks.joined_views import read_joined
 from tasks.prepared_rows import load_moments, load_prepared
@@ -37,7 +38,8 @@ class ReproductionRequest(Reference):
     """All that a version was made of, by digest, as the registry recorded it; ``artifacts`` is the store to read.
 
     ``judged`` is the model that was judged, ``deployed`` the one that serves where that is another one, fitted by
-    the same recipe on all rows. ``fit_threads`` is None where the version is older than its record.
+    the same recipe on ``deployed_window`` of all rows. ``fit_threads`` is None where the version is older than its
+    record.
     """
 
     artifacts: str
@@ -51,6 +53,7 @@ class ReproductionRequest(Reference):
     recipe: Recipe
     judged: Artifact
     deployed: Artifact | None = None
+    deployed_window: TrainingWindow = TrainingWindow()
     fit_threads: int | None = None
 
 
@@ -119,16 +122,18 @@ def _rebuild(
         before, after = (_digest_states(store, each.states) for store, each in ((source, recorded), (target, data)))
         yield _compare("fitted features", before, after)
 
-    def fit(rows: TrainingData, stop: int) -> Any:
+    def fit(recipe: Recipe, rows: TrainingData, stop: int) -> Any:
         part = Part(start=0, stop=stop)
         moments = None if spec.time is None else load_moments(rows, validated.good, part, target, time=spec.time)
         frame = load_prepared(rows, target).iloc[:stop]
-        return fit_recipe(request.recipe, rows, frame, moments=moments, threads=settings.fit_threads)
+        return fit_recipe(recipe, rows, frame, moments=moments, threads=settings.fit_threads)
 
-    models = [("judged model", request.judged, data, fit(data, data.validation.stop))]
+    models = [("judged model", request.judged, data, fit(request.recipe, data, data.validation.stop))]
     if request.deployed is not None:
         whole = prepare_all(data, validated, pipeline, target, code=code, trusted=trusted)
-        models.append(("deployed model", request.deployed, whole, fit(whole, whole.test.stop)))
+        # After a change of the world it learns from another window than the judged one.
+        recipe = request.recipe.model_copy(update={"window": request.deployed_window})
+        models.append(("deployed model", request.deployed, whole, fit(recipe, whole, whole.test.stop)))
     for what, artifact, _, model in models:
         before, after = digest_model(source.read_bytes(artifact)), digest_model(dump_model(model))
         yield _compare(what, before, after)

@@ -100,7 +100,7 @@ def champion_race(spec: PipelineSpec, champion: ModelManifest | None) -> PastRac
         window=champion.race.window,
         seed=champion.seed,
     )
-    return PastRace(recipe=recipe, choice=champion.race)
+    return PastRace(recipe=recipe, choice=champion.race, features=champion.plan.features)
 
 
 @task(name="train", cache_policy=NO_CACHE)

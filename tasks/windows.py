@@ -146,7 +146,7 @@ def hold_race(past: PastRace, spec: EstimatorSpec, fold: Fold, timeline: Timelin
         f"{describe_window(choice.window)}, as the champion: of the {n_judged:,} rows that would judge a race, "
         f"{n_new:,} are newer than those that judged the last one, on {choice.until:%Y-%m-%d}"
     )
-    return choice.model_copy(update={"reason": told})
+    return choice.model_copy(update={"reason": told, "is_held": True})
 
 
 def describe_window(window: TrainingWindow) -> str:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from base.artifacts import Artifact
 from base.atomic_files import write_atomically
+from base.model_files.archive import ModelFileRefused
 from base.model_files.reading import load_model
 from base.model_files.writing import dump_model
 
@@ -95,10 +96,13 @@ class KeptModels:
         return model
 
     def find(self, fit: str, kind: str) -> Any:
-        """Return the model of a fit that is in memory or was written; None where there is none."""
+        """Return the model of a fit that is in memory or was written; None where there is none that can be read."""
         if fit not in self._models and not self._file(fit).is_file():
             return None
-        model = self.read(Artifact(digest=fit, size_bytes=0, suffix=SUFFIX), self._trusted)
+        try:
+            model = self.read(Artifact(digest=fit, size_bytes=0, suffix=SUFFIX), self._trusted)
+        except (OSError, ModelFileRefused):
+            return None
         self.name(model, fit=fit, kind=kind)
         return model
 

@@ -30,11 +30,15 @@ _DAY, _WEEK = timedelta(days=1), timedelta(weeks=1)
 
 @dataclass(frozen=True)
 class QuietWindow:
-    """What was measured in a window that called for nothing: each statistic under its name."""
+    """What was measured in a window that called for nothing: each statistic under its name.
+
+    ``version`` is the one whose reference it was held against.
+    """
 
     start: datetime
     length: timedelta
     values: Mapping[str, float]
+    version: int | None = None
 
 
 @dataclass(frozen=True)

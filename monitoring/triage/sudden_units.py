@@ -9,7 +9,9 @@ from monitoring.drift.findings import ColumnFinding, DriftReport
 _ON_THE_WAY = 0.5
 
 
-def keep_sudden_units(report: DriftReport | None, known: QuietHistory) -> DriftReport | None:
+def keep_sudden_units(
+    report: DriftReport | None, known: QuietHistory, version: int | None = None
+) -> DriftReport | None:
     """Take a column for one in another unit only where it was near the reference in the last quiet window.
 
     Winter's degrees are summer's times something, and one of a dozen conversions lies near to any factor. But miles
@@ -19,11 +21,14 @@ def keep_sudden_units(report: DriftReport | None, known: QuietHistory) -> DriftR
     Parameters
     ----------
     known : QuietHistory
-        The quiet windows before this one; without any, the report stays as it is.
+        The quiet windows before this one.
+    version : int, optional
+        Whose reference the window is held against; without a quiet window of the same, the report stays as it is.
     """
-    if report is None or not known.windows:
+    alike = [window for window in known.windows if window.version == version]
+    if report is None or not alike:
         return report
-    before = known.windows[-1].values
+    before = alike[-1].values
 
     def keep(finding: ColumnFinding) -> ColumnFinding:
         was = before.get(f"values:{finding.column}", 0.0)

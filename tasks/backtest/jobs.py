@@ -112,7 +112,7 @@ def artifacts_of(place: Place) -> ArtifactStore:
 
 def _walk(place: Place, ground: Ground, job: Job) -> JobResult:
     walk = Walk(job.policy, job.policy.apply(place.pipeline, price=job.price), ground, read_state(place, job))
-    # What a loss of power takes from a walk is computed again from where it was written last.
+    # What a process that dies takes with it is computed again from where the walk was written last.
     with without_syncing():
         walk.begin()
         walk.go(walk.steps_before(job.until))

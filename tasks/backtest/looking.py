@@ -129,7 +129,7 @@ def _remember(state: WalkState, checked: CheckedWindow, row: WindowRow) -> WalkS
     quiet = [window for window in state.quiet if window.start != row.start]
     if row.is_quiet:
         values = {name: float(value) for name, value in row.measured.items() if value is not None}
-        quiet.append(QuietWindow(row.start, row.stop - row.start, values))
+        quiet.append(QuietWindow(row.start, row.stop - row.start, values, row.version))
         quiet.sort(key=lambda window: window.start)
     return state.model_copy(update={"alarms": checked.judged.memory.state, "quiet": tuple(quiet)})
 

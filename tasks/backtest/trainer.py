@@ -22,7 +22,7 @@ from tasks.folds import load_timeline
 from tasks.kept_fits import find_kept_fits
 from tasks.model_validation import make_refits, make_trial, validate_model
 from tasks.preparation import find_seen_until, prepare_data
-from tasks.refit import choose_deployed
+from tasks.refit import choose_deployed, decide_last
 from tasks.scored_rows import Champion
 from tasks.training import champion_race, champion_recipe, train_candidates
 
@@ -164,7 +164,10 @@ class Trainer:
         chosen = choose_deployed(
             judged, pipeline, self._registry, code=code, settings=settings, is_proven=champion is not None
         )
-        return Trained(verdict.outcome, True, verdict.reason, 0.0, "", chosen.manifest, data)
+        last = decide_last(judged, spec, artifacts, None, trigger, deployed=chosen.deployed)
+        if not last.promote:
+            return Trained(last.outcome, False, last.reason, 0.0, "")
+        return Trained(last.outcome, True, last.reason, 0.0, "", chosen.manifest, data)
 
 
 def _is_there(trained: Trained) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -147,10 +149,19 @@ def test_a_column_that_was_on_its_way_in_quiet_windows_has_not_changed_its_unit(
     winter = report(column("temp", p=1e-12, effect=0.8, unit_ratio=0.621))
     memory = AlarmMemory(history=history({"values:temp": before}))
 
-    found = judge_window(facts(), winter, SPEC, memory, losses=_losses(2.0))
+    found = judge_window(replace(facts(), version=None), winter, SPEC, memory, losses=_losses(2.0))
 
     assert found.triage.verdict == verdict
     assert found.is_quiet is False
+
+
+def test_what_an_earlier_version_s_reference_said_of_a_column_tells_nothing_of_its_unit() -> None:
+    miles = report(column("distance", p=1e-30, effect=0.8, unit_ratio=0.621))
+    memory = AlarmMemory(history=history({"values:distance": 0.9}))
+
+    found = judge_window(replace(facts(), version=7), miles, SPEC, memory, losses=_losses(1.0))
+
+    assert found.triage.verdict == "broken data"
 
 
 def test_a_unit_that_has_changed_stays_broken_window_after_window() -> None:

@@ -29,6 +29,7 @@ from tasks.gate_evidence import gate_inputs
 from tasks.model_validation import make_refits, make_trial, validate_model
 from tasks.packaging import package_model
 from tasks.preparation import prepare_data
+from tasks.refit import decide_last
 from tasks.training import champion_race, train_candidates
 from tests.pipelines import define, make_pipeline, make_trips, train
 
@@ -140,6 +141,43 @@ def test_where_nothing_has_changed_or_no_rows_can_be_kept_apart_nothing_is_tried
     assert (verdict.promote, verdict.trial) == (False, None)
 
 
+def test_a_verdict_that_a_trial_has_won_falls_where_the_judged_model_is_deployed(
+    settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    found = _challenge(tmp_path / "trips", settings, registry, _flipped())
+    spec, artifacts = found.pipeline.spec, registry.artifacts
+
+    full, sibling = (
+        decide_last(found.judged, spec, artifacts, None, "schedule", deployed=deployed)
+        for deployed in ("full", "sibling")
+    )
+
+    assert full == found.verdict
+    assert (sibling.outcome, sibling.promote, sibling.trial) == ("worse", False, None)
+
+
+def test_where_the_judged_model_is_to_be_deployed_nothing_is_tried(
+    settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    gate = {"deploy": "sibling"}
+
+    verdict = _challenge(tmp_path / "trips", settings, registry, _flipped(), validate_model=gate).verdict
+
+    assert (verdict.promote, verdict.trial) == (False, None)
+
+
+@pytest.mark.parametrize(("gap", "is_tried"), [("0 hours", True), ("200 hours", True), ("400 hours", False)])
+def test_where_labels_come_too_late_for_the_older_half_nothing_is_tried(
+    gap: str, is_tried: bool, settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    prepare = {"features": ["features:add_hour"], "split": {"gap": gap}}
+
+    verdict = _challenge(tmp_path / "trips", settings, registry, _flipped(), prepare=prepare).verdict
+
+    assert verdict.n_rows == 600
+    assert (verdict.trial is not None) == is_tried
+
+
 def test_where_the_challenger_is_the_champion_over_again_newer_rows_are_tried(
     settings: Settings, registry: Registry, tmp_path: Path
 ) -> None:
@@ -177,11 +215,15 @@ def test_a_version_carries_its_race_and_the_next_training_goes_by_it(
         past=past,
     )
 
-    assert manifest.race == judged.candidates.window
     assert manifest.race is not None
+    assert judged.candidates.window is not None
+    assert manifest.race.window == judged.candidates.window.window
+    assert [each.losses for each in manifest.race.raced] == [each.losses for each in judged.candidates.window.raced]
+    assert {each.seconds for each in manifest.race.raced} == {0.0}
     assert manifest.race.until is not None
     assert again.window is not None
     assert "as the champion" in again.window.reason
+    assert again.window.is_held
     assert again.recipe == judged.candidates.recipe
     declared = spec.model_copy(update={"train": spec.train.model_copy(update={"window": TrainingWindow()})})
     assert champion_race(declared, manifest) is None

@@ -186,7 +186,8 @@ def test_a_race_tells_of_when_its_newest_judged_row_was_and_one_on_the_same_rows
     held = hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline)
 
     assert held is not None
-    assert held.model_copy(update={"reason": ""}) == choice.model_copy(update={"reason": ""})
+    assert held.is_held
+    assert held.model_copy(update={"reason": "", "is_held": False}) == choice.model_copy(update={"reason": ""})
 
 
 def test_where_there_was_no_race_none_holds() -> None:
