@@ -69,6 +69,12 @@ class Draft:
         """The column that is predicted."""
         return self.target if isinstance(self.target, str) else self.target.name
 
+    @property
+    def parts_of_target(self) -> tuple[str, ...]:
+        """The features that the target is computed from: of them, no data can tell which are known beforehand."""
+        parts = () if isinstance(self.target, str) else columns_of(self.target.expression)
+        return tuple(name for name in parts if name in self.features)
+
 
 def draft_pipeline(
     folder: Path, *, data: str, target: str, time: str | None, task: str | None, advance: Any = lambda _step: None

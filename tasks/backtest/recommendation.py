@@ -63,9 +63,17 @@ def _explain(best: PolicyResult, own: PolicyResult | None, results: Sequence[Pol
 
 
 def _beside(best: PolicyResult) -> str:
+    """Say how far the mean loss of training after every window lies from this policy's."""
     if best.low is None or best.high is None:
         return ""
-    return f" (its mean loss is {-best.excess:+.4f} beside this one's, interval {-best.high:+.4f} to {-best.low:+.4f})"
+    if best.low > 0:
+        return f" (its mean loss is {best.excess:.4f} lower, interval {best.low:.4f} to {best.high:.4f})"
+    if best.high < 0:
+        return f" (its mean loss is {-best.excess:.4f} higher, interval {-best.high:.4f} to {-best.low:.4f})"
+    return (
+        f" (its mean loss is the same but for chance: difference {-best.excess:+.4f}, "
+        f"interval {-best.high:+.4f} to {-best.low:+.4f})"
+    )
 
 
 def _times(number: int) -> str:

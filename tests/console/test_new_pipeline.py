@@ -83,6 +83,18 @@ def test_an_expression_becomes_a_named_target(everfit: Everfit, tmp_path: Path) 
     assert "rentals" in spec.prepare.exclude
 
 
+def test_features_that_the_target_is_computed_from_are_named(everfit: Everfit, tmp_path: Path) -> None:
+    data = ("init", "bike", "--data", "rentals.parquet", "--time", "at", "--json")
+
+    finished = everfit(*data, "--target", "hot = rentals + 0.1 * temperature > 80")
+
+    assert "temperature: hot is computed from it, and it stays a feature" in finished.err
+    assert json.loads(finished.out)["parts_of_target"] == ["temperature"]
+    left = everfit(*data, "--force", "--target", "busy = rentals > 75")
+    assert "computed from it, and it stays" not in left.err
+    assert json.loads(left.out)["parts_of_target"] == []
+
+
 @pytest.mark.parametrize(
     ("target", "task"),
     [
