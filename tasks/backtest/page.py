@@ -71,9 +71,10 @@ def render_backtest(result: BacktestResult) -> str:
 
 
 def _lead(result: BacktestResult) -> str:
+    later = f"{describe_duration(result.label_delay)} later" if result.label_delay else "at once"
     return (
         f"{result.start:%Y-%m-%d} to {result.stop:%Y-%m-%d}: {result.n_windows:,} windows of {result.window}, "
-        f"{result.n_rows:,} rows, labels known {describe_duration(result.label_delay)} later. A training costs "
+        f"{result.n_rows:,} rows, labels known {later}. A training costs "
         f"{result.price:g} windows of full loss ({result.price_tells})."
     )
 

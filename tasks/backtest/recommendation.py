@@ -50,7 +50,9 @@ def _explain(best: PolicyResult, own: PolicyResult | None, results: Sequence[Pol
     if best.name != never.name:
         parts.append(f"never training {never.cost:.2f}")
     told = "; ".join([parts[0], ", ".join(parts[1:])]) if len(parts) > 1 else parts[0]
-    told += f". It trains {_times(best.n_trainings)} where that trains {always.n_trainings}"
+    told += f". It trains {_times(best.n_trainings)}"
+    if best.name != always.name:
+        told += f" where that trains {always.n_trainings}"
     if best.gain_kept is not None and best.name not in (always.name, never.name):
         told += f", and keeps {best.gain_kept:.0%} of what that gains"
     if own is not None and own.name != best.name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -178,3 +179,10 @@ def test_any_result_makes_a_whole_page(result: BacktestResult) -> None:
     assert text.endswith("</html>")
     assert {policy.name for policy in result.policies if policy.name not in page.sections["All policies"]} == set()
     assert "nan" not in re.sub(r"<[^>]*>", "", text).split()
+
+
+@pytest.mark.parametrize(("delay", "told"), [(timedelta(0), "at once"), (timedelta(days=7), "1 week later")])
+def test_the_page_says_when_labels_are_known(delay: timedelta, told: str) -> None:
+    page = render_backtest(make_result().model_copy(update={"label_delay": delay}))
+
+    assert f"labels known {told}. A training costs" in page

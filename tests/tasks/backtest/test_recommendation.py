@@ -53,3 +53,10 @@ def test_the_sentence_says_how_training_always_compares(excess: float, low: floa
 
     assert told in why
     assert "It trains twice where that trains 40" in why
+
+
+def test_training_always_is_not_compared_with_itself() -> None:
+    why = recommend(_results(), price=0.2).why
+
+    assert "training after every window" not in why
+    assert why.endswith("never training 40.00. It trains 40 times")
