@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -34,8 +35,9 @@ FIRST_SHARE = 0.2
 """Of the rows, before the first served window, where nobody says when it begins."""
 
 _FEWEST_WINDOWS = 3
-# A longer stretch without any row is told.
+# A stretch of so many windows without any row is told; of more than three, the longest.
 _NOTABLE_GAP = 4
+_MOST_GAPS_NAMED = 3
 
 Moments = npt.NDArray[np.int64]
 
@@ -209,10 +211,22 @@ def _cut(
             f"{pipeline.spec.model_dump(mode='json')['monitor']['window']} with rows, expected at least "
             f"{_FEWEST_WINDOWS}; shorten monitor.window, or name another stretch (--from, --to)"
         )
-    for (_, before), (after, _) in itertools.pairwise(spans):
-        if isinstance(window, timedelta) and after - before >= _NOTABLE_GAP * window:
-            notes.append(f"there is no row from {before:%Y-%m-%d} to {after:%Y-%m-%d}; no window was walked there")
+    if isinstance(window, timedelta):
+        between = [(before, after) for (_, before), (after, _) in itertools.pairwise(spans)]
+        notes.extend(_tell_gaps([gap for gap in between if gap[1] - gap[0] >= _NOTABLE_GAP * window]))
     return tuple(spans)
+
+
+def _tell_gaps(gaps: Sequence[Span]) -> list[str]:
+    """Name each stretch without rows; of many, how many there are and the longest."""
+    if len(gaps) <= _MOST_GAPS_NAMED:
+        return [f"there is no row from {_days(gap)}; no window was walked there" for gap in gaps]
+    longest = max(gaps, key=lambda gap: gap[1] - gap[0])
+    return [f"there is no row in {len(gaps)} stretches, the longest from {_days(longest)}; no window was walked there"]
+
+
+def _days(span: Span) -> str:
+    return f"{span[0]:%Y-%m-%d} to {span[1]:%Y-%m-%d}"
 
 
 def _cut_pieces(

@@ -165,6 +165,19 @@ def test_a_gap_of_months_is_told_and_has_no_windows(tmp_path: Path) -> None:
     assert all(window.loss is not None for window in walk.state.windows)
 
 
+def test_of_many_gaps_the_longest_is_told(tmp_path: Path) -> None:
+    trips = make_history(60, changes_in=None)
+    weeks = (trips["at"] - pd.Timestamp(START)) // WEEK
+    is_away = weeks.mod(10).between(5, 9) & (weeks > 0) | weeks.isin([10, 11])
+    pipeline = make_pipeline(tmp_path / "trips", trips[~is_away], definition())
+
+    notes = [note for note in make_ground(pipeline, tmp_path).history.document.notes if "no row" in note]
+
+    assert notes == [
+        "there is no row in 5 stretches, the longest from 2013-04-08 to 2013-05-27; no window was walked there"
+    ]
+
+
 def test_unordered_and_repeated_times_change_nothing(tmp_path: Path, ground: Ground) -> None:
     shuffled = make_history(9).sample(frac=1, random_state=1)
     again = make_ground(make_pipeline(tmp_path / "trips", shuffled, definition()), tmp_path)
