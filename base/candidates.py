@@ -69,14 +69,15 @@ class RacedWindow(Reference):
 class WindowChoice(Reference):
     """The training window, why it is that one, and what each window of the race reached.
 
-    ``until`` is when the newest row happened that judged the race; None where there was none. ``is_held`` says that the
-    race was an earlier training's.
+    ``since`` and ``until`` are when the oldest and the newest row happened that judged the race; None where there was
+    none. ``is_held`` says that the race was an earlier training's.
     """
 
     window: TrainingWindow
     reason: str
     n_rows: int | None = None
     raced: tuple[RacedWindow, ...] = ()
+    since: datetime | None = None
     until: datetime | None = None
     is_held: bool = False
 

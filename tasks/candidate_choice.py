@@ -25,7 +25,7 @@ from tasks.fits import select_window
 from tasks.folds import Fold, Timeline, make_folds, store_folds
 from tasks.prepared_rows import TARGET, load_prepared, load_trial
 from tasks.search import RunJobs, enter_candidates, plan_size, search
-from tasks.windows import Race, describe_window, hold_race, race_windows
+from tasks.windows import Race, cut_after, describe_window, hold_race, race_windows
 
 _log = logging.getLogger(__name__)
 # Rows by which a fit is known to answer with numbers at all.
@@ -153,13 +153,16 @@ class Comparison:
                 window=self.spec.window, reason=f"{describe_window(self.spec.window)}, as the definition says"
             )
         spec = EstimatorSpec(estimator=candidate.estimator, parameters=candidate.parameters)
-        fold = make_folds(self.data, self.timeline, 1)[-1]
+        fold, later = make_folds(self.data, self.timeline, 1)[-1], None
         if self.past is not None and self.past.features == self.data.features:
+            later = cut_after(self.past, fold, self.timeline)
+            fold = fold if later is None else later
             held = hold_race(self.past, spec, fold, self.timeline)
             if held is not None:
                 return held
         race = Race(spec=spec, ground=self._ground(()), frame=frame, fold=fold, timeline=self.timeline)
-        return race_windows(race, champion=None if self.champion is None else self.champion.window)
+        champion = None if self.champion is None else self.champion.window
+        return race_windows(race, champion=champion, after_change=later is not None)
 
     def _last_rows(self, window: TrainingWindow) -> Any:
         stop = self.data.validation.stop

@@ -86,7 +86,7 @@ def make_folds(
         start = _cut(timeline, stop - data.validation.n_rows, stop)
         if start is None:
             break
-        fold = _fold(timeline, start, stop)
+        fold = cut_fold(timeline, start, stop)
         if len(fold.learnt) < max(_FEWEST_LEARNT, data.validation.n_rows) or len(fold.judged) < _FEWEST_JUDGED:
             break
         folds.insert(0, fold)
@@ -127,7 +127,8 @@ def _cut(timeline: Timeline, wanted: int, stop: int) -> int | None:
     return int(changes[np.argmin(np.abs(changes - wanted))]) if len(changes) else None
 
 
-def _fold(timeline: Timeline, start: int, stop: int) -> Fold:
+def cut_fold(timeline: Timeline, start: int, stop: int) -> Fold:
+    """Judge on the rows from *start* to *stop*, and learn from those before whose target was known then."""
     learnt = np.arange(start)
     if timeline.moments is not None and timeline.gap:
         known = timeline.moments[start] - timeline.gap

@@ -107,7 +107,7 @@ class NewestRows:
         return bool(np.array_equal(self.own, self.rival))
 
     def choose_window(self) -> WindowChoice:
-        """Race training windows: learning from all rows but the newer half, judged on that."""
+        """Race training windows, one of them as long as the newest rows: learning from all but the newer half."""
         recipe, n_rows = self.candidates.recipe, len(self.frame)
         if self.spec.train.window is not None:
             return WindowChoice(window=recipe.window, reason="the definition's")
@@ -120,7 +120,7 @@ class NewestRows:
             fold=Fold(np.arange(self.n_learnt), np.arange(n_rows - self.n_newer, n_rows)),
             timeline=Timeline(moments=self.moments),
         )
-        found = race_windows(race, champion=recipe.window)
+        found = race_windows(race, champion=recipe.window, after_change=True, n_newest=len(self.own))
         return found.model_copy(update={"n_rows": len(select_window(found.window, n_rows, self.moments))})
 
     def try_window(self, choice: WindowChoice) -> Trial | None:

@@ -16,7 +16,7 @@ from base.metrics import row_losses
 from base.train_spec import RACED_PARTS, EstimatorSpec, TrainingWindow
 from tasks.fit_jobs import Ground, judge_rows, limit_iterations
 from tasks.fits import Moments, describe_failure, fit_rows, select_window
-from tasks.folds import Fold, Positions, Timeline
+from tasks.folds import Fold, Positions, Timeline, cut_fold
 from tasks.kept_fits import ask_fit, name_question
 
 EXPANDING = TrainingWindow()
@@ -39,6 +39,8 @@ _TIE = 0.01
 _FEWEST_BLOCK_ROWS = 50
 # Below this, the smallest window would be a few hundred rows, and the race a lottery.
 _FEWEST_ROWS = 2_000
+# After a change a lottery is better than what is known to be wrong, and the gate tries what wins.
+_FEWEST_JUDGED_AFTER_CHANGE = 30
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ class Race:
         return [float(block.mean()) for block in np.array_split(each, _N_BLOCKS)]
 
 
-def race_windows(race: Race, *, champion: TrainingWindow | None = None) -> WindowChoice:
+def race_windows(
+    race: Race, *, champion: TrainingWindow | None = None, after_change: bool = False, n_newest: int | None = None
+) -> WindowChoice:
     """Choose the window whose probe loses least on the three newest held-out blocks.
 
     Raced are all history, its newest half and quarter, and the champion's window: where that keeps nearly as many rows
@@ -106,11 +110,18 @@ def race_windows(race: Race, *, champion: TrainingWindow | None = None) -> Windo
     race : Race
         Its fold's rows to judge are the blocks: the newest rows before ``validation.stop``.
     champion : TrainingWindow, optional
+    after_change : bool, default=False
+        Whether few rows are enough to race with.
+    n_newest : int, optional
+        A window of so many rows is raced too, where it is shorter than all others.
     """
     n_rows = len(race.fold.learnt)
-    if problem := _no_race(race):
+    if problem := _no_race(race, after_change=after_change):
         return WindowChoice(window=EXPANDING, reason=f"all history, without a race: {problem}")
-    raced = race.run(_list_windows(n_rows, champion))
+    windows = _list_windows(n_rows, champion)
+    if n_newest is not None and n_newest < min(each.rows or n_rows for each in windows):
+        windows.append(TrainingWindow(rows=n_newest))
+    raced = race.run(windows)
     alive = [each for each in raced if each.loss is not None]
     if not alive:
         return WindowChoice(
@@ -118,8 +129,32 @@ def race_windows(race: Race, *, champion: TrainingWindow | None = None) -> Windo
         )
     best = _pick(alive)
     return WindowChoice(
-        window=best.window, reason=_explain(best, alive), raced=tuple(raced), until=_newest_judged(race)
+        window=best.window,
+        reason=_explain(best, alive),
+        raced=tuple(raced),
+        since=_moment_of(race, 0),
+        until=_moment_of(race, -1),
     )
+
+
+def cut_after(past: PastRace, fold: Fold, timeline: Timeline) -> Fold | None:
+    """Cut the fold that follows on the champion's race, where that knew newer rows than *fold* learns from.
+
+    Right after a change a window is chosen by the newest rows alone (:class:`tasks.newest_rows.NewestRows`). A race on
+    the usual fold would ask again what the time before the change says.
+
+    Returns
+    -------
+    Fold, or None where the usual one is newer
+    """
+    since, until, moments = past.choice.since, past.choice.until, timeline.moments
+    if since is None or until is None or moments is None or not len(fold.judged):
+        return None
+    if moments[fold.judged[0]] >= (since - _EPOCH) // _MICROSECOND:
+        return None
+    stop = int(fold.judged[-1]) + 1
+    start = int(np.searchsorted(moments[:stop], (until - _EPOCH) // _MICROSECOND, side="right"))
+    return cut_fold(timeline, start, stop) if start < stop else Fold(np.arange(stop), np.arange(0))
 
 
 def hold_race(past: PastRace, spec: EstimatorSpec, fold: Fold, timeline: Timeline) -> WindowChoice | None:
@@ -134,17 +169,18 @@ def hold_race(past: PastRace, spec: EstimatorSpec, fold: Fold, timeline: Timelin
     WindowChoice, or None where it is to be run again
     """
     choice, moments = past.choice, timeline.moments
-    if choice.until is None or moments is None or not len(fold.judged):
+    if choice.until is None or moments is None:
         return None
     if (past.recipe.estimator, past.recipe.parameters) != (spec.estimator, spec.parameters):
         return None
     n_new = int((moments[fold.judged] > (choice.until - _EPOCH) // _MICROSECOND).sum())
     n_judged = len(fold.judged)
-    if n_new >= _RENEWED * min(n_judged, choice.window.rows or n_judged):
+    if n_new >= max(_FEWEST_JUDGED_AFTER_CHANGE, _RENEWED * min(n_judged, choice.window.rows or n_judged)):
         return None
+    found = f"of the {n_judged:,} rows that would judge a race, {n_new:,} are" if n_judged else "no row is"
     told = (
-        f"{describe_window(choice.window)}, as the champion: of the {n_judged:,} rows that would judge a race, "
-        f"{n_new:,} are newer than those that judged the last one, on {choice.until:%Y-%m-%d}"
+        f"{describe_window(choice.window)}, as the champion: {found} newer than those that judged the last one, "
+        f"on {choice.until:%Y-%m-%d}"
     )
     return choice.model_copy(update={"reason": told, "is_held": True})
 
@@ -183,9 +219,10 @@ def _tidy(n_rows: int) -> int:
     return n_rows // unit * unit
 
 
-def _newest_judged(race: Race) -> datetime | None:
+def _moment_of(race: Race, place: int) -> datetime | None:
+    """Return when the oldest (0) or newest (-1) judged row happened."""
     moments = race.timeline.moments
-    return None if moments is None else _EPOCH + int(moments[race.fold.judged].max()) * _MICROSECOND
+    return None if moments is None else _EPOCH + int(np.sort(moments[race.fold.judged])[place]) * _MICROSECOND
 
 
 def _pick(alive: Sequence[RacedWindow]) -> RacedWindow:
@@ -204,12 +241,15 @@ def _explain(best: RacedWindow, alive: Sequence[RacedWindow]) -> str:
     )
 
 
-def _no_race(race: Race) -> str | None:
+def _no_race(race: Race, *, after_change: bool = False) -> str | None:
     moments = race.timeline.moments
     if moments is None:
         return "the rows have no time"
     n_rows, n_judged = len(race.fold.learnt), len(race.fold.judged)
-    if n_rows < _FEWEST_ROWS or n_judged < _N_BLOCKS * _FEWEST_BLOCK_ROWS:
+    fewest = (_FEWEST_ROWS, _N_BLOCKS * _FEWEST_BLOCK_ROWS)
+    if after_change:
+        fewest = (_FEWEST_JUDGED_AFTER_CHANGE, _FEWEST_JUDGED_AFTER_CHANGE)
+    if n_rows < fewest[0] or n_judged < fewest[1]:
         return f"{n_rows:,} rows to learn from and {n_judged:,} to judge by are too few"
     return None
 

@@ -18,7 +18,7 @@ from tasks.fit_jobs import Ground
 from tasks.fits import select_window
 from tasks.folds import Timeline, make_folds
 from tasks.prepared_rows import TARGET
-from tasks.windows import EXPANDING, Race, hold_race, race_windows
+from tasks.windows import EXPANDING, Race, cut_after, hold_race, race_windows
 from tests.tasks.test_folds import make_data
 
 _TREE = EstimatorSpec(
@@ -197,3 +197,50 @@ def test_where_there_was_no_race_none_holds() -> None:
 
     assert choice.until is None
     assert hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline) is None
+
+
+def test_after_a_change_a_window_as_long_as_the_newest_rows_is_raced_with_few_rows() -> None:
+    race = _race(_rows(600, turns_at=400))
+
+    choice = race_windows(race, after_change=True, n_newest=70)
+
+    assert race_windows(race).raced == ()
+    assert [each.window.rows for each in choice.raced] == [None, 240, 120, 70]
+    assert choice.window.rows == 70
+    raced_too = race_windows(race, after_change=True, n_newest=200)
+    assert [each.window.rows for each in raced_too.raced] == [None, 240, 120]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "cut"),
+    [(3_999, 4_100, None), (4_000, 4_100, None), (4_001, 4_499, 4_500), (4_600, 4_999, 5_000), (None, 4_999, None)],
+    ids=["older", "as old", "newer", "no row since", "of an older version"],
+)
+def test_where_the_champions_race_knew_newer_rows_the_next_one_follows_on_it(
+    since: int | None, until: int, cut: int | None
+) -> None:
+    race = _race(_rows(5_000, turns_at=None))
+    assert race.fold.judged[0] == 4_000
+    past = PastRace(recipe=Recipe(estimator="a.B", parameters={}), choice=_choice(since, until))
+
+    fold = cut_after(past, race.fold, Timeline(race.timeline.moments, gap=10))
+
+    assert (fold is None) == (cut is None)
+    if fold is None or cut is None:
+        return
+    np.testing.assert_array_equal(fold.judged, np.arange(cut, 5_000))
+    # Its targets were known by then; where nothing is newer, the champion's race holds.
+    assert len(fold.learnt) == (5_000 if cut == 5_000 else cut - 9)
+    held = hold_race(past, EstimatorSpec(estimator="a.B", parameters={}), fold, race.timeline)
+    assert (held is not None) == (cut == 5_000)
+    assert held is None or "no row is newer" in held.reason
+
+
+def _choice(since: int | None, until: int) -> WindowChoice:
+    first = datetime(1970, 1, 1, tzinfo=UTC)
+    return WindowChoice(
+        window=TrainingWindow(rows=100),
+        reason="it lost least",
+        since=None if since is None else first + timedelta(microseconds=since),
+        until=first + timedelta(microseconds=until),
+    )

@@ -15,7 +15,7 @@ from base.triggers_spec import TriggersSpec
 from tasks.backtest.policies import Policy
 from tasks.backtest.walk import Ground, Walk
 from tasks.backtest.walk_state import WalkState
-from tests.pipelines import make_pipeline
+from tests.pipelines import TREE, make_pipeline
 from tests.tasks.backtest.histories import DELAY, START, WEEK, definition, make_ground, make_history, walk_whole
 
 
@@ -204,3 +204,24 @@ def test_a_first_champion_that_cannot_be_trained_names_the_way_out(tmp_path: Pat
 
     with pytest.raises(ArgumentError, match="--from"):
         walk_whole(EVERY, ground)
+
+
+def test_a_world_that_turned_round_is_learnt_from_its_own_rows(tmp_path: Path) -> None:
+    trips = make_history(12, changes_in=None)
+    turned = trips["at"] >= pd.Timestamp(START + 5 * WEEK)
+    trips["late"] = trips["late"].where(~turned, ~trips["late"])
+    raced = definition(train={"estimators": [TREE]})
+    ground = make_ground(make_pipeline(tmp_path / "trips", trips, raced), tmp_path)
+
+    walk = walk_whole(EVERY, ground)
+
+    losses = [window.loss for window in walk.state.windows]
+    assert losses[5] > 0.7
+    # The training after the first turned week serves from the middle of the second one on.
+    assert max(losses[7:]) < 0.25
+    windows = [reign.load(ground.artifacts).window for reign in walk.state.reigns]
+    rows = [None if window is None else window.rows for window in windows]
+    assert rows[:6] == [None] * 6
+    # It learns from the turned week alone; later ones hold on to it or grow, and go by no race from before the turn.
+    assert rows[6] == 168
+    assert all(each is not None and each <= 7 * 168 for each in rows[6:])
