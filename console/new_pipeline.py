@@ -37,10 +37,10 @@ def _describe(draft: Draft, kept: Path | None, output: Output) -> None:
     if suspects:
         names = ", ".join(item.column for item in suspects)
         output.warn(f"{names}: known only after {draft.target_column}, by the look of it; a model would cheat")
-    if draft.parts_of_target:
+    for part in draft.parts_of_target:
         output.warn(
-            f"{', '.join(draft.parts_of_target)}: {draft.target_column} is computed from it, and it stays a feature; "
-            "write it under prepare.exclude unless it is known beforehand"
+            f"{part}: {draft.target_column} is computed from it, and it stays a feature; write it under "
+            "prepare.exclude unless it is known beforehand"
         )
     if draft.exclusions:
         output.say()

@@ -153,16 +153,18 @@ class Comparison:
                 window=self.spec.window, reason=f"{describe_window(self.spec.window)}, as the definition says"
             )
         spec = EstimatorSpec(estimator=candidate.estimator, parameters=candidate.parameters)
-        fold, later = make_folds(self.data, self.timeline, 1)[-1], None
-        if self.past is not None and self.past.features == self.data.features:
-            later = cut_after(self.past, fold, self.timeline)
-            fold = fold if later is None else later
-            held = hold_race(self.past, spec, fold, self.timeline)
+        fold, past = make_folds(self.data, self.timeline, 1)[-1], self.past
+        if past is not None and not past.is_of(spec.estimator, spec.parameters, self.data.features):
+            past = None
+        if past is not None:
+            fold = cut_after(past, fold, self.timeline)
+            held = hold_race(past, fold, self.timeline)
             if held is not None:
                 return held
         race = Race(spec=spec, ground=self._ground(()), frame=frame, fold=fold, timeline=self.timeline)
         champion = None if self.champion is None else self.champion.window
-        return race_windows(race, champion=champion, after_change=later is not None)
+        # A window that was raced once may have been chosen by few rows: without a race it would never grow again.
+        return race_windows(race, champion=champion, has_few=past is not None)
 
     def _last_rows(self, window: TrainingWindow) -> Any:
         stop = self.data.validation.stop

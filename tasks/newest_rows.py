@@ -120,7 +120,7 @@ class NewestRows:
             fold=Fold(np.arange(self.n_learnt), np.arange(n_rows - self.n_newer, n_rows)),
             timeline=Timeline(moments=self.moments),
         )
-        found = race_windows(race, champion=recipe.window, after_change=True, n_newest=len(self.own))
+        found = race_windows(race, champion=recipe.window, has_few=True, n_newest=len(self.own))
         return found.model_copy(update={"n_rows": len(select_window(found.window, n_rows, self.moments))})
 
     def try_window(self, choice: WindowChoice) -> Trial | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ _FEWEST_BLOCK_ROWS = 50
 # Below this, the smallest window would be a few hundred rows, and the race a lottery.
 _FEWEST_ROWS = 2_000
 # After a change a lottery is better than what is known to be wrong, and the gate tries what wins.
-_FEWEST_JUDGED_AFTER_CHANGE = 30
+_FEWEST_AFTER_CHANGE = 30
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Race:
 
 
 def race_windows(
-    race: Race, *, champion: TrainingWindow | None = None, after_change: bool = False, n_newest: int | None = None
+    race: Race, *, champion: TrainingWindow | None = None, has_few: bool = False, n_newest: int | None = None
 ) -> WindowChoice:
     """Choose the window whose probe loses least on the three newest held-out blocks.
 
@@ -110,13 +111,13 @@ def race_windows(
     race : Race
         Its fold's rows to judge are the blocks: the newest rows before ``validation.stop``.
     champion : TrainingWindow, optional
-    after_change : bool, default=False
-        Whether few rows are enough to race with.
+    has_few : bool, default=False
+        Whether 30 rows to learn from and to judge by are enough, as after a change and ever since.
     n_newest : int, optional
         A window of so many rows is raced too, where it is shorter than all others.
     """
     n_rows = len(race.fold.learnt)
-    if problem := _no_race(race, after_change=after_change):
+    if problem := _no_race(race, has_few=has_few):
         return WindowChoice(window=EXPANDING, reason=f"all history, without a race: {problem}")
     windows = _list_windows(n_rows, champion)
     if n_newest is not None and n_newest < min(each.rows or n_rows for each in windows):
@@ -132,12 +133,12 @@ def race_windows(
         window=best.window,
         reason=_explain(best, alive),
         raced=tuple(raced),
-        since=_moment_of(race, 0),
-        until=_moment_of(race, -1),
+        since=_moment(race, np.min),
+        until=_moment(race, np.max),
     )
 
 
-def cut_after(past: PastRace, fold: Fold, timeline: Timeline) -> Fold | None:
+def cut_after(past: PastRace, fold: Fold, timeline: Timeline) -> Fold:
     """Cut the fold that follows on the champion's race, where that knew newer rows than *fold* learns from.
 
     Right after a change a window is chosen by the newest rows alone (:class:`tasks.newest_rows.NewestRows`). A race on
@@ -145,20 +146,21 @@ def cut_after(past: PastRace, fold: Fold, timeline: Timeline) -> Fold | None:
 
     Returns
     -------
-    Fold, or None where the usual one is newer
+    Fold
+        The usual one where it is newer; one that nothing judges where no row has come since.
     """
     since, until, moments = past.choice.since, past.choice.until, timeline.moments
     if since is None or until is None or moments is None or not len(fold.judged):
-        return None
+        return fold
     if moments[fold.judged[0]] >= (since - _EPOCH) // _MICROSECOND:
-        return None
+        return fold
     stop = int(fold.judged[-1]) + 1
     start = int(np.searchsorted(moments[:stop], (until - _EPOCH) // _MICROSECOND, side="right"))
     return cut_fold(timeline, start, stop) if start < stop else Fold(np.arange(stop), np.arange(0))
 
 
-def hold_race(past: PastRace, spec: EstimatorSpec, fold: Fold, timeline: Timeline) -> WindowChoice | None:
-    """Go by the champion's race where the same recipe would run it again on much the same rows.
+def hold_race(past: PastRace, fold: Fold, timeline: Timeline) -> WindowChoice | None:
+    """Go by the champion's race where it would be run again on much the same rows.
 
     A race chooses among noisy losses: run anew with every training it would make a window flutter, and the models with
     it. It holds until half of the rows that judge are newer than those that judged it, or as many rows have come
@@ -171,11 +173,9 @@ def hold_race(past: PastRace, spec: EstimatorSpec, fold: Fold, timeline: Timelin
     choice, moments = past.choice, timeline.moments
     if choice.until is None or moments is None:
         return None
-    if (past.recipe.estimator, past.recipe.parameters) != (spec.estimator, spec.parameters):
-        return None
     n_new = int((moments[fold.judged] > (choice.until - _EPOCH) // _MICROSECOND).sum())
     n_judged = len(fold.judged)
-    if n_new >= max(_FEWEST_JUDGED_AFTER_CHANGE, _RENEWED * min(n_judged, choice.window.rows or n_judged)):
+    if n_new >= max(_FEWEST_AFTER_CHANGE, _RENEWED * min(n_judged, choice.window.rows or n_judged)):
         return None
     found = f"of the {n_judged:,} rows that would judge a race, {n_new:,} are" if n_judged else "no row is"
     told = (
@@ -219,10 +219,10 @@ def _tidy(n_rows: int) -> int:
     return n_rows // unit * unit
 
 
-def _moment_of(race: Race, place: int) -> datetime | None:
-    """Return when the oldest (0) or newest (-1) judged row happened."""
+def _moment(race: Race, which: Callable[[Moments], Any]) -> datetime | None:
+    """Return when the oldest or the newest judged row happened."""
     moments = race.timeline.moments
-    return None if moments is None else _EPOCH + int(np.sort(moments[race.fold.judged])[place]) * _MICROSECOND
+    return None if moments is None else _EPOCH + int(which(moments[race.fold.judged])) * _MICROSECOND
 
 
 def _pick(alive: Sequence[RacedWindow]) -> RacedWindow:
@@ -241,14 +241,14 @@ def _explain(best: RacedWindow, alive: Sequence[RacedWindow]) -> str:
     )
 
 
-def _no_race(race: Race, *, after_change: bool = False) -> str | None:
+def _no_race(race: Race, *, has_few: bool) -> str | None:
     moments = race.timeline.moments
     if moments is None:
         return "the rows have no time"
     n_rows, n_judged = len(race.fold.learnt), len(race.fold.judged)
     fewest = (_FEWEST_ROWS, _N_BLOCKS * _FEWEST_BLOCK_ROWS)
-    if after_change:
-        fewest = (_FEWEST_JUDGED_AFTER_CHANGE, _FEWEST_JUDGED_AFTER_CHANGE)
+    if has_few:
+        fewest = (_FEWEST_AFTER_CHANGE, _FEWEST_AFTER_CHANGE)
     if n_rows < fewest[0] or n_judged < fewest[1]:
         return f"{n_rows:,} rows to learn from and {n_judged:,} to judge by are too few"
     return None

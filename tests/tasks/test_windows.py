@@ -148,28 +148,20 @@ def test_an_older_record_has_no_window() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_newer", "rows", "parameters", "holds"),
-    [
-        (0, None, {}, True),
-        (499, None, {}, True),
-        (500, None, {}, False),
-        (99, 200, {}, True),
-        (100, 200, {}, False),
-        (499, 5_000, {}, True),
-        (0, None, {"max_depth": 5}, False),
-    ],
-    ids=["same rows", "few are new", "half is new", "few for 200 rows", "many for 200 rows", "long", "a recipe"],
+    ("n_newer", "rows", "holds"),
+    [(0, None, True), (499, None, True), (500, None, False), (99, 200, True), (100, 200, False), (499, 5_000, True)],
+    ids=["same rows", "few are new", "half is new", "few for 200 rows", "many for 200 rows", "long"],
 )
 def test_a_champions_race_holds_while_much_the_same_rows_would_judge(
-    n_newer: int, rows: int | None, parameters: dict[str, int], holds: bool
+    n_newer: int, rows: int | None, holds: bool
 ) -> None:
     race = _race(_rows(5_000, turns_at=None))
     newest = int(race.fold.judged[-1])
     until = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=newest - n_newer)
     choice = WindowChoice(window=TrainingWindow(rows=rows), reason="it lost least", until=until)
-    recipe = Recipe(estimator=_TREE.estimator, parameters={**_TREE.parameters, **parameters})
+    recipe = Recipe(estimator=_TREE.estimator, parameters=_TREE.parameters)
 
-    held = hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline)
+    held = hold_race(PastRace(recipe=recipe, choice=choice), race.fold, race.timeline)
 
     assert len(race.fold.judged) == 1_000
     assert (held is not None) == holds
@@ -178,12 +170,22 @@ def test_a_champions_race_holds_while_much_the_same_rows_would_judge(
         assert f"{n_newer:,} are newer" in held.reason
 
 
+def test_a_race_is_of_its_recipe_and_its_features() -> None:
+    recipe = Recipe(estimator=_TREE.estimator, parameters=_TREE.parameters)
+    past = PastRace(recipe=recipe, choice=_choice(None, 1), features=("x",))
+
+    assert past.is_of(_TREE.estimator, _TREE.parameters, ("x",))
+    assert not past.is_of(_TREE.estimator, _TREE.parameters | {"max_depth": 5}, ("x",))
+    assert not past.is_of("sklearn.tree.ExtraTreeRegressor", _TREE.parameters, ("x",))
+    assert not past.is_of(_TREE.estimator, _TREE.parameters, ("x", "y"))
+
+
 def test_a_race_tells_of_when_its_newest_judged_row_was_and_one_on_the_same_rows_holds() -> None:
     race = _race(_rows(5_000, turns_at=2_500))
     choice = race_windows(race)
     recipe = Recipe(estimator=_TREE.estimator, parameters=_TREE.parameters, window=choice.window)
 
-    held = hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline)
+    held = hold_race(PastRace(recipe=recipe, choice=choice), race.fold, race.timeline)
 
     assert held is not None
     assert held.is_held
@@ -196,18 +198,18 @@ def test_where_there_was_no_race_none_holds() -> None:
     recipe = Recipe(estimator=_TREE.estimator, parameters=_TREE.parameters)
 
     assert choice.until is None
-    assert hold_race(PastRace(recipe=recipe, choice=choice), _TREE, race.fold, race.timeline) is None
+    assert hold_race(PastRace(recipe=recipe, choice=choice), race.fold, race.timeline) is None
 
 
 def test_after_a_change_a_window_as_long_as_the_newest_rows_is_raced_with_few_rows() -> None:
     race = _race(_rows(600, turns_at=400))
 
-    choice = race_windows(race, after_change=True, n_newest=70)
+    choice = race_windows(race, has_few=True, n_newest=70)
 
     assert race_windows(race).raced == ()
     assert [each.window.rows for each in choice.raced] == [None, 240, 120, 70]
     assert choice.window.rows == 70
-    raced_too = race_windows(race, after_change=True, n_newest=200)
+    raced_too = race_windows(race, has_few=True, n_newest=200)
     assert [each.window.rows for each in raced_too.raced] == [None, 240, 120]
 
 
@@ -225,13 +227,13 @@ def test_where_the_champions_race_knew_newer_rows_the_next_one_follows_on_it(
 
     fold = cut_after(past, race.fold, Timeline(race.timeline.moments, gap=10))
 
-    assert (fold is None) == (cut is None)
-    if fold is None or cut is None:
+    if cut is None:
+        assert fold is race.fold
         return
     np.testing.assert_array_equal(fold.judged, np.arange(cut, 5_000))
     # Its targets were known by then; where nothing is newer, the champion's race holds.
     assert len(fold.learnt) == (5_000 if cut == 5_000 else cut - 9)
-    held = hold_race(past, EstimatorSpec(estimator="a.B", parameters={}), fold, race.timeline)
+    held = hold_race(past, fold, race.timeline)
     assert (held is not None) == (cut == 5_000)
     assert held is None or "no row is newer" in held.reason
 
