@@ -109,8 +109,14 @@ def place_labels(
             + _COVERED * sum(spot.overlap(marker) for spot in _leader(label, (x, y)) for marker in spots)
             for reach, label in options
         ]
-        placed.append(options[costs.index(min(costs))][1])
-        leaders += _leader(placed[-1], (x, y))
+        label = options[costs.index(min(costs))][1]
+        if not _is_free(label, area, placed):
+            free = [
+                (cost, each) for cost, (_, each) in zip(costs, options, strict=True) if _is_free(each, area, placed)
+            ]
+            label = min(free, key=lambda one: one[0])[1] if free else _far_away(label, (x, y), area, placed)
+        placed.append(label)
+        leaders += _leader(label, (x, y))
     return placed
 
 
@@ -142,6 +148,24 @@ def spread(wanted: Sequence[float], *, gap: float, low: float, high: float) -> l
         for order_in_group, index in enumerate(group):
             places[index] = middle + gap * (order_in_group - (len(group) - 1) / 2)
     return places
+
+
+def _is_free(label: Label, area: Box, placed: Sequence[Label]) -> bool:
+    """Tell whether a name lies within the area and covers no other."""
+    return not label.box.outside(area) and not any(label.box.overlap(other.box) for other in placed)
+
+
+def _far_away(label: Label, point: Point, area: Box, placed: Sequence[Label]) -> Label:
+    """Find the free place nearest to a point in the whole area, for a name that has none around it; else leave it."""
+    wide = label.box.right - label.box.left
+    n_columns, n_rows = int((area.right - area.left - wide) // ROW) + 1, int((area.bottom - area.top) // ROW)
+    places = [(area.left + ROW * column, area.top + ROW * row) for column in range(n_columns) for row in range(n_rows)]
+    for left, top in sorted(places, key=lambda place: math.dist(place, point)):
+        box = Box(left, top, left + wide, top + ROW)
+        found = Label(label.text, left, top + 0.55 * ROW + 4, "start", box, is_far=True)
+        if _is_free(found, area, placed):
+            return found
+    return label
 
 
 def _leader(label: Label, point: Point) -> list[Box]:

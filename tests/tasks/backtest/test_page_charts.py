@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.backtest.charts import calendar_ticks, round_ticks
@@ -72,6 +72,8 @@ def test_promoted_and_refused_trainings_are_told_apart_by_shape_and_word() -> No
 
 
 @given(st.lists(st.tuples(st.one_of(_corner, _anywhere), _names), min_size=1, max_size=12))
+@example([((82.0, 30.0), "aaaaa"), *[((58.0, 30.0), "aaa")] * 7, ((89.0, 31.0), "eefeadhfdbea eb")])
+@example([((58.0, 30.0), "a" * 32)] * 12)
 def test_no_name_covers_another_nor_leaves_the_chart(named: list[tuple[tuple[float, float], str]]) -> None:
     labels = place_labels(named, _AREA, markers=[point for point, _ in named])
 
