@@ -10,6 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.operation.joined_writes import JoiningProtocol
 
+# A timer that is this late says that the process was busy or had no processor, not that a client is slow.
+_LATE_SECONDS = 0.1
 _TEMPLATE = (
     b"HTTP/1.1 %s\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
 )
@@ -34,6 +36,7 @@ def guarded_protocol(
         _in_body = False
         _header_bytes = 0
         _timer: TimerHandle | None = None
+        _seconds = 0.0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -76,6 +79,7 @@ def guarded_protocol(
                 self._arm(header_seconds)
 
         def _arm(self, seconds: float) -> None:
+            self._seconds = seconds
             self._timer = self.loop.call_later(seconds, self._give_up)
 
         def _disarm(self) -> None:
@@ -84,7 +88,11 @@ def guarded_protocol(
                 self._timer = None
 
         def _give_up(self) -> None:
-            self._timer = None
+            timer, self._timer = self._timer, None
+            if timer is not None and self.loop.time() - timer.when() > _LATE_SECONDS:
+                # Timers come before what has arrived: it may all be here, and nobody had the time to read it.
+                self._arm(self._seconds)
+                return
             if self._in_header:
                 if self._header_bytes == 0:
                     # Nobody has asked for anything: nothing to answer.

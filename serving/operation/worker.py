@@ -13,7 +13,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from math import ceil
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +25,7 @@ from base.settings import Settings
 from registry.store import open_registry
 from registry.webhook_delivery import Courier
 from serving.operation.connections import guarded_protocol
+from serving.operation.last_connections import take_the_last
 from serving.operation.logs import set_up_logs
 from serving.operation.supervisor import hold_address
 from serving.operation.tallies import Tallies
@@ -35,6 +37,7 @@ _log = logging.getLogger(__name__)
 BACKLOG = 4096
 # A drain ends when all requests are answered; a client that never reads its answer is not waited for longer.
 DRAIN_SECONDS = 30
+_DRAIN_LOOK_SECONDS = 0.02
 # Longer than the usual pools of clients keep a connection, so that they close it and not we under their feet.
 _KEEP_ALIVE_SECONDS = 75
 # How long a computing thread may keep the interpreter from another; Python has 5 ms.
@@ -136,32 +139,24 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._tallies.is_draining = True
+        # Closing a server closes its listener, unless another has it too.
         spares = [listener.dup() for listener in sockets or []]
         for server in self.servers:
             server.close()
         await asyncio.sleep(0)
         for spare in spares:
-            await self._take_waiting(spare)
-            spare.close()
+            await take_the_last(spare, self._take, patience_seconds=self._drain_seconds)
         # A request may be on its way on a connection that is idle here: to close it now would lose that one. Clients
         # that ask again are told to close; who does not ask within this time has nothing to lose.
-        deadline = asyncio.get_running_loop().time() + self._drain_seconds
-        while self.server_state.connections and asyncio.get_running_loop().time() < deadline and not self.force_exit:
-            await asyncio.sleep(0.02)
+        # Looks are counted and not seconds: a process that had no processor for a second has heard nobody meanwhile.
+        for _ in range(ceil(self._drain_seconds / _DRAIN_LOOK_SECONDS)):
+            if self.force_exit or not self.server_state.connections:
+                break
+            await asyncio.sleep(_DRAIN_LOOK_SECONDS)
         await super().shutdown(sockets)
 
-    async def _take_waiting(self, listener: socket.socket) -> None:
-        """Take the connections that the kernel has made and nobody has accepted; closing would reset them."""
-        listener.setblocking(False)
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            connection.setblocking(False)
-            with suppress(OSError):
-                await loop.connect_accepted_socket(self._make_protocol, connection, ssl=self.config.ssl)
+    async def _take(self, connection: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(self._make_protocol, connection, ssl=self.config.ssl)
 
     def _make_protocol(self) -> asyncio.Protocol:
         make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class

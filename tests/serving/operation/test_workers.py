@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -27,13 +28,14 @@ ROWS = {"rows": [{"distance": 3.0}]}
 N_CLIENTS = 16
 
 _SERVE = """
+import json
 import sys
 from pathlib import Path
 from base.settings import Settings
 from serving.server import serve
 
 serve(
-    Settings(home=Path(sys.argv[1]), header_seconds=0.5, body_seconds=0.5, max_header_bytes=2048),
+    Settings(home=Path(sys.argv[1]), max_header_bytes=2048, **json.loads(sys.argv[3])),
     port=0,
     workers=int(sys.argv[2]),
     announce=lambda address: print(address, flush=True),
@@ -41,9 +43,9 @@ serve(
 """
 
 
-def _start(home: Path, n_workers: int) -> tuple[subprocess.Popen[str], str]:
+def _start(home: Path, n_workers: int, **limits: float) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(home), str(n_workers)],
+        [sys.executable, "-c", _SERVE, str(home), str(n_workers), json.dumps(limits)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[3],
@@ -128,7 +130,7 @@ def test_a_client_that_dawdles_or_sends_endless_headers_is_cut_off_and_counted(
     settings: Settings, registry: Registry
 ) -> None:
     promote(registry, register_model(registry))
-    process, address = _start(settings.home, 1)
+    process, address = _start(settings.home, 1, header_seconds=0.5, body_seconds=0.5)
     head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\n".encode()
     try:
         wait_until(lambda: httpx.get(f"{address}/readyz").status_code == 200, "readiness")
