@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -157,7 +158,8 @@ def test_a_storm_is_a_digest(registry: Registry, settings: Settings, mailbox: Ma
 
 def test_a_slow_receiver_delays_nobody(registry: Registry, settings: Settings, mailbox: Mailbox) -> None:
     with listening() as slow, ExitStack() as stack:
-        slow.before_answer = lambda: time.sleep(2)
+        go_on = threading.Event()
+        slow.before_answer = lambda: go_on.wait(60)
         courier = _courier(registry, _with(settings, a_slow=slow.url, b_quick=mailbox.url), Clock())
         stack.callback(courier.wait, 10)
         _promote(registry, 1)
@@ -167,12 +169,14 @@ def test_a_slow_receiver_delays_nobody(registry: Registry, settings: Settings, m
         _wait_for(lambda: bool(mailbox.messages))
         courier.tick()
 
-        assert ticked < 1.5
+        # Far below what the slow one takes; machines are busy.
+        assert ticked < 20
         assert [row.state for row in _rows(registry) if row.sink == "to a_slow"] == ["waiting"]
+        go_on.set()
 
 
 def _wait_for(seen: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not seen():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -120,7 +120,7 @@ def test_champions_and_challengers_that_cannot_serve_are_refused_while_the_old_o
         return bool(refused["version"] == number)
 
     with (
-        run_service(settings.home, load_seconds=8, follow_seconds=0.1) as service,
+        run_service(settings.home, load_seconds=15, follow_seconds=0.1) as service,
         Load(service, n_clients=1, pause_seconds=0.01) as load,
     ):
         for version, told in broken:
