@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import traceback
@@ -37,9 +38,19 @@ def run_at_once(n_processes: int, work: Callable[[int], Any]) -> list[Any]:
 
 def start_process(work: Callable[[], Any]) -> multiprocessing.process.BaseProcess:
     """Start *work* in a process of its own, to be killed by the test."""
-    child = _FORK.Process(target=work, daemon=True)
+    child = _FORK.Process(target=_start, args=(work,), daemon=True)
     child.start()
     return child
+
+
+def _start(work: Callable[[], Any]) -> None:
+    _keep_memory_shared()
+    work()
+
+
+def _keep_memory_shared() -> None:
+    # A collection looks at all that the parent has made, and copies each page of it in each child.
+    gc.freeze()
 
 
 def _receive(receiver: Connection) -> Any:
@@ -48,6 +59,7 @@ def _receive(receiver: Connection) -> Any:
 
 
 def _work(barrier: Barrier, sender: Connection, work: Callable[[int], Any], number: int) -> None:
+    _keep_memory_shared()
     try:
         barrier.wait(_PATIENCE_SECONDS)
         result = work(number)
