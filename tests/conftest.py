@@ -56,6 +56,12 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home")
 
 
+@pytest.fixture
+def plain_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows have a page that says nothing: Evidently's takes longer than all else that is done about a window."""
+    monkeypatch.setattr("monitoring.drift.page.render_page", lambda *_: "<html></html>")
+
+
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty registry on SQLite, to be copied: that takes a tenth of the time in which its tables are made."""

@@ -21,6 +21,8 @@ from tasks.drift_detection import detect_drift
 from tests.monitoring.traffic import serve
 from tests.pipelines import define, make_pipeline, make_trips, train
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 START = datetime(2013, 3, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
 N_ROWS = 4 * 24 * 7

@@ -31,6 +31,8 @@ from tests.monitoring.traffic import serve
 from tests.pipelines import Trained, define, make_pipeline, make_trips, train
 from tests.processes import run_at_once, start_process
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 START = datetime(2013, 4, 1, tzinfo=UTC)
 WEEK, DELAY = timedelta(days=7), timedelta(days=28)
 N_ROWS = 4 * 24 * 7

@@ -93,6 +93,7 @@ def test_policies_are_compared_and_one_is_recommended_that_can_be_pasted(whole: 
     assert whole.oracle_cost <= min(whole.find(name).cost for name in (NEVER, EVERY_WINDOW)) + 1e-9
 
 
+@pytest.mark.slow
 def test_fits_that_are_not_shared_decide_the_same_with_more_of_them(
     pipeline: Pipeline, whole: BacktestResult, tmp_path: Path
 ) -> None:

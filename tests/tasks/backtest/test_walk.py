@@ -70,6 +70,7 @@ def test_a_change_makes_every_window_better_than_never(ground: Ground) -> None:
     assert len(every.state.reigns) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "triggers", [{"policy": "level"}, {"price": 0.05}, {"schedule": "0 5 * * 1", "policy": "none"}]
 )
