@@ -5,6 +5,8 @@ UV := $(BIN)/uv pip
 COMPILE := compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate --generate-hashes
 # Bytecode is compiled at installation: otherwise the first command of each kind would do it, and take seconds more.
 INSTALL := install --quiet --compile-bytecode --require-hashes
+# Another environment may be active, and uv would install into that one.
+export VIRTUAL_ENV := $(CURDIR)/.venv
 export DO_NOT_TRACK := 1
 # Nor may an environment forbid it later: each of the many processes of a test would compile the whole house anew.
 unexport PYTHONDONTWRITEBYTECODE
