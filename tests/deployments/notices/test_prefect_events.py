@@ -55,6 +55,7 @@ def _events(pipeline: str, n_wanted: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.prefect
+@pytest.mark.slow
 def test_what_is_sent_twice_is_one_event_with_its_run(prefect_server: TestServer) -> None:
     flow_run = "0b0a4f1c-6d5e-4b1f-9a57-3f0c86c6a001"
     happenings = [
@@ -73,6 +74,7 @@ def test_what_is_sent_twice_is_one_event_with_its_run(prefect_server: TestServer
 
 
 @pytest.mark.prefect
+@pytest.mark.slow
 def test_what_happened_while_the_server_was_away_is_told_when_it_is_back(
     prefect_server: TestServer, registry: Registry
 ) -> None:
@@ -97,6 +99,7 @@ def test_what_happened_while_the_server_was_away_is_told_when_it_is_back(
 
 
 @pytest.mark.prefect
+@pytest.mark.slow
 def test_what_the_server_calls_no_event_is_refused_for_good(
     prefect_server: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,8 @@ from tasks.backtest.run import run_backtest
 from tests.pipelines import make_pipeline
 from tests.tasks.backtest.histories import START, definition, make_history
 
+pytestmark = pytest.mark.slow
+
 POLICIES = """policies:
   - name: every third
     every: 3
@@ -93,7 +95,6 @@ def test_policies_are_compared_and_one_is_recommended_that_can_be_pasted(whole: 
     assert whole.oracle_cost <= min(whole.find(name).cost for name in (NEVER, EVERY_WINDOW)) + 1e-9
 
 
-@pytest.mark.slow
 def test_fits_that_are_not_shared_decide_the_same_with_more_of_them(
     pipeline: Pipeline, whole: BacktestResult, tmp_path: Path
 ) -> None:
@@ -173,7 +174,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_a_backtest_that_is_killed_over_and_over_ends_as_an_undisturbed_one(
     pipeline: Pipeline, whole: BacktestResult, tmp_path: Path
 ) -> None:
