@@ -37,6 +37,7 @@ def guarded_protocol(
         _header_bytes = 0
         _timer: TimerHandle | None = None
         _seconds = 0.0
+        _has_waited_again = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -78,8 +79,8 @@ def guarded_protocol(
             elif self._timer is None and not self.transport.is_closing():
                 self._arm(header_seconds)
 
-        def _arm(self, seconds: float) -> None:
-            self._seconds = seconds
+        def _arm(self, seconds: float, *, is_again: bool = False) -> None:
+            self._seconds, self._has_waited_again = seconds, is_again
             self._timer = self.loop.call_later(seconds, self._give_up)
 
         def _disarm(self) -> None:
@@ -89,9 +90,11 @@ def guarded_protocol(
 
         def _give_up(self) -> None:
             timer, self._timer = self._timer, None
-            if timer is not None and self.loop.time() - timer.when() > _LATE_SECONDS:
-                # Timers come before what has arrived: it may all be here, and nobody had the time to read it.
-                self._arm(self._seconds)
+            is_late = timer is not None and self.loop.time() - timer.when() > _LATE_SECONDS
+            if is_late and not self._has_waited_again:
+                # Timers come before what has arrived: it may all be here, and nobody had the time to read it. Once: who
+                # trickles must not be let in for ever by a process that is always busy.
+                self._arm(self._seconds, is_again=True)
                 return
             if self._in_header:
                 if self._header_bytes == 0:

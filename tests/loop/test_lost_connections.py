@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 _N_WISHES = 40
 _N_LOST = 20
+_MOST_WISHES = 4_000
 _N_CALLERS = 4
 
 
@@ -163,10 +164,11 @@ def test_connections_that_are_lost_all_the_time_lose_no_wish_and_start_one_flow_
                 troubles.append(error)
 
     taken: dict[str, Taken] = {}
-    thread = threading.Thread(target=dispatch)
+    thread = threading.Thread(target=dispatch, daemon=True)
     with away.again_and_again() as ended, ThreadPoolExecutor(_N_CALLERS) as callers:
         thread.start()
         while ended[0] < _N_LOST or len(taken) < _N_WISHES:
+            assert len(taken) < _MOST_WISHES, f"only {ended[0]} connections were lost meanwhile"
             keys = [f"k{len(taken) + number}" for number in range(_N_CALLERS)]
             taken.update(zip(keys, callers.map(lambda key: _ask(shop, key), keys), strict=True))
     is_over.set()

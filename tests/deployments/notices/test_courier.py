@@ -160,7 +160,8 @@ def test_a_slow_receiver_delays_nobody(registry: Registry, settings: Settings, m
     with listening() as slow, ExitStack() as stack:
         go_on = threading.Event()
         slow.before_answer = lambda: go_on.wait(60)
-        courier = _courier(registry, _with(settings, a_slow=slow.url, b_quick=mailbox.url), Clock())
+        # Apprise would give up after four seconds.
+        courier = _courier(registry, _with(settings, a_slow=f"{slow.url}?rto=60", b_quick=mailbox.url), Clock())
         stack.callback(courier.wait, 10)
         _promote(registry, 1)
         began = time.monotonic()

@@ -104,12 +104,16 @@ def test_a_connection_that_never_opens_is_not_waited_for_longer_than_said() -> N
     async def end(listener: socket.socket) -> None:
         with _knock(listener):
             await asyncio.wait_for(take_the_last(listener, dawdle, patience_seconds=0.1), timeout=10)
+        assert listener.fileno() == -1
 
     asyncio.run(end(_listener(socket.AF_INET)))
 
 
 def test_a_connection_whose_client_has_gone_meanwhile_troubles_nobody() -> None:
+    tried: list[socket.socket] = []
+
     async def fail(connection: socket.socket) -> None:
+        tried.append(connection)
         connection.close()
         raise ConnectionResetError
 
@@ -118,3 +122,5 @@ def test_a_connection_whose_client_has_gone_meanwhile_troubles_nobody() -> None:
             await take_the_last(listener, fail, patience_seconds=1.0)
 
     asyncio.run(end(_listener(socket.AF_INET)))
+
+    assert len(tried) == 1
